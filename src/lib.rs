@@ -133,6 +133,7 @@ mod graph;
 mod import;
 mod index;
 mod item_key;
+mod kinds;
 mod kmeans;
 mod memory;
 mod query;
@@ -154,7 +155,7 @@ compile_error!(
 #[doc(inline)]
 pub use voisin_kernels::codec;
 // Rooms like those above, by the same paths.
-use voisin_kernels::{codes, defect, distance, lsh, training};
+use voisin_kernels::{codes, defect, distance, training};
 pub use {heed, rand, roaring};
 
 pub use self::build::{Phase, Progress};
@@ -172,6 +173,7 @@ pub use self::index::{
     TenantBatch, UnlessWithin, inspect, remove_index, tenant_of,
 };
 pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES, PrefixedKey};
+pub use self::kinds::exports::*;
 pub use self::query::groups::{Group, Groups};
 pub use self::query::pages::{PageToken, Pages};
 pub use self::query::{HasRecords, Query, QueryBuilder, Searchable};
@@ -180,13 +182,12 @@ pub use self::search::count::Count;
 pub use self::search::explain::{Explanation, Way};
 pub use self::search::recall::Recall;
 pub use self::search::{Certificate, Deadline, Searched, Strategy};
+pub use self::store::figures::Figure;
 pub use self::store::file::{
     Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file,
 };
 pub use self::store::sections::warm::Warmed;
-pub use self::store::stats::{
-    CodeStats, KindStats, LayerStats, ListStats, LshStats, RangeStats, Stats,
-};
+pub use self::store::stats::{CodeStats, KindStats, LayerStats, RangeStats, Stats};
 pub use self::store::warnings::Warning;
 pub use self::types::{IndexKind, ItemId};
 pub use self::writer::Writer;

@@ -146,35 +146,9 @@ impl<'a, S> Query<'a, S> {
         self
     }
 
-    /// How many inverted lists a search by [`IndexKind::Ivf`] probes: those whose centers are the
-    /// nearest to the query. More find more, in proportionally more time; with as many as there
-    /// are, the answer is exact. A search that has not found `k` results probes on. Unless set, as
-    /// many as a recall of .95 takes, by what builds have measured.
-    ///
-    /// ```
-    /// # use voisin::{Index, Options, distances::Euclidean};
-    /// # fn main() -> voisin::Result<()> {
-    /// # let folder = tempfile::tempdir().unwrap();
-    /// use voisin::{IndexKind, Strategy};
-    ///
-    /// let options = Options::new(2).kinds([IndexKind::Ivf]);
-    /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), options)?;
-    /// let row = |i: u32| (i, [(i % 100) as f32, (i / 100) as f32]);
-    /// index.load((0..10_000).map(row), |_| {})?;
-    /// let found = index.search(3).kind(IndexKind::Ivf).nprobe(4).by_vector(&[50.1, 20.2])?;
-    /// assert_eq!((found.strategy, found.nns[0].0), (Strategy::Lists, 2050));
-    /// assert!(found.lists == 4 && found.distances < 2000);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn nprobe(&mut self, lists: usize) -> &mut Self {
-        self.request.efforts.set(IndexKind::Ivf, lists);
-        self
-    }
-
     /// Sets parameters by name, from a string such as a configuration has: `"ef=80,nprobe=16"`.
-    /// `ef` is [`ef_search`](Self::ef_search); `nprobe`, `recall` and `codes` (0 or 1) are what the
-    /// methods of these names set.
+    /// `ef` is [`ef_search`](Self::ef_search); `recall`, `codes` (0 or 1) and what else a kind of
+    /// index has, such as `nprobe`, are what the methods of these names set.
     ///
     /// ```
     /// # use voisin::{Index, Options, distances::Euclidean};

@@ -6,6 +6,7 @@ pub mod curve;
 pub mod data;
 pub mod engines;
 pub mod living;
+pub mod plot;
 pub mod report;
 pub mod setting;
 pub mod usage;

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::kinds::each_kind;
+
 /// The kind of a value: the third byte of its key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind(u8);
@@ -32,20 +34,15 @@ impl Kind {
     pub const DELTA: Self = Self(10);
     /// The records of items.
     pub const RECORDS: Self = Self(13);
-    /// Inverted lists.
-    pub const IVF: Self = Self(12);
-    /// Tables of hashes, and their training.
-    pub const LSH: Self = Self(11);
     /// The keys that name items, in an index whose items have keys.
     pub const KEYS: Self = Self(14);
     /// No values: its part in the metadata says that the index has no graph.
     pub const NO_GRAPH: Self = Self(18);
-
     /// The items that have a value of a field.
     pub const FIELDS: Self = Self(15);
 
-    /// The kinds that `docs/format.md` names, with their names.
-    const NAMES: [(Self, &'static str); 17] = [
+    /// The kinds that `docs/format.md` names, with their names, but for those of [`OF_KINDS`].
+    const NAMES: &[(Self, &'static str)] = &[
         (Self::META, "META"),
         (Self::VECTORS, "VECTORS"),
         (Self::TAIL, "TAIL"),
@@ -57,8 +54,6 @@ impl Kind {
         (Self::ID_SLOTS, "ID_SLOTS"),
         (Self::SETS, "SETS"),
         (Self::DELTA, "DELTA"),
-        (Self::LSH, "LSH"),
-        (Self::IVF, "IVF"),
         (Self::RECORDS, "RECORDS"),
         (Self::KEYS, "KEYS"),
         (Self::FIELDS, "FIELDS"),
@@ -87,9 +82,25 @@ impl Kind {
     }
 }
 
+/// The values of kinds of index.
+macro_rules! keys {
+    ($($(#[$about:meta])* $kind:ident $name:literal
+        keys { $($(#[$doc:meta])* $key:ident = $byte:literal;)* }
+        section $section:tt snapshot $snapshot:tt paths $paths:tt efforts $efforts:tt
+        stats $stats:tt invariants $invariants:tt)*
+    ) => {
+        impl Kind {
+            $($($(#[$doc])* pub const $key: Self = Self($byte);)*)*
+        }
+
+        const OF_KINDS: &[(Kind, &str)] = &[$($((Kind::$key, stringify!($key)),)*)*];
+    };
+}
+each_kind!(keys);
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Self::NAMES.iter().find(|(kind, _)| kind == self) {
+        match Self::NAMES.iter().chain(OF_KINDS).find(|(kind, _)| kind == self) {
             Some((_, name)) => f.pad(name),
             None => write!(f, "kind {}", self.0),
         }
@@ -169,9 +180,12 @@ mod tests {
 
     #[test]
     fn keys_come_back_and_sort_as_their_fields() {
+        let mut kinds: Vec<Kind> =
+            Kind::NAMES.iter().chain(OF_KINDS).map(|(kind, _)| *kind).collect();
+        kinds.sort_unstable();
         let mut keys = Vec::new();
         for index in [0, 1, u16::MAX] {
-            for (kind, _) in Kind::NAMES {
+            for kind in kinds.iter().copied() {
                 for sub in [0, 3, u8::MAX] {
                     for n in [0, 255, 256, u32::MAX] {
                         keys.push(Key::new(index, kind, sub, n));

@@ -19,7 +19,6 @@ pub(crate) mod item_keys;
 pub(crate) mod ivf;
 mod key;
 pub(crate) mod links;
-pub(crate) mod lsh;
 pub(crate) mod meta;
 pub(crate) mod records;
 pub(crate) mod set;

@@ -21,7 +21,7 @@ pub(crate) mod explain;
 mod glance;
 pub(crate) mod pages;
 pub(crate) mod parameters;
-mod paths;
+pub(crate) mod paths;
 mod range;
 pub(crate) mod recall;
 pub(crate) mod request;
@@ -178,10 +178,10 @@ fn search_item(
 }
 
 /// The queries of a search.
-struct Search<'q, 'v, 's, 't> {
-    view: &'q AnyView<'v, 's, 't>,
-    queries: &'q [PreparedQuery<'q, 's, 't, &'v (dyn Source<'t> + 'v)>],
-    context: &'q SearchContext<'q>,
+pub(crate) struct Search<'q, 'v, 's, 't> {
+    pub(crate) view: &'q AnyView<'v, 's, 't>,
+    pub(crate) queries: &'q [PreparedQuery<'q, 's, 't, &'v (dyn Source<'t> + 'v)>],
+    pub(crate) context: &'q SearchContext<'q>,
 }
 
 impl Search<'_, '_, '_, '_> {
@@ -228,7 +228,7 @@ impl Search<'_, '_, '_, '_> {
     }
 
     /// The costs that paths estimate theirs by.
-    fn costs(&self) -> Costs {
+    pub(crate) fn costs(&self) -> Costs {
         Costs::of(self.view, self.context)
     }
 
@@ -264,7 +264,7 @@ impl Search<'_, '_, '_, '_> {
     }
 
     /// Scans slots for each query.
-    fn scan(&self, k: usize, slots: Slots<'_>) -> Result<Vec<Found>> {
+    pub(crate) fn scan(&self, k: usize, slots: Slots<'_>) -> Result<Vec<Found>> {
         let context = self.context;
         scan(
             self.view,

@@ -1,35 +1,12 @@
 //! The parameters of a query by name, from a string: `"ef=80,nprobe=16"`.
 
+use super::paths::PATHS;
+use super::paths::parameter::Parameter;
 use super::request::Request;
 use crate::error::{Error, Result};
-use crate::types::IndexKind;
 
-/// A parameter: its name, the numbers that it can be, and how it is set.
-struct Parameter {
-    name: &'static str,
-    remedy: &'static str,
-    set: fn(&mut Request<'_>, f64) -> bool,
-}
-
-/// Whether a number is a count of at least 1.
-fn count(value: f64) -> Option<usize> {
-    (value >= 1.0 && value <= f64::from(u32::MAX) && value.fract() == 0.0).then_some(value as usize)
-}
-
-/// All parameters.
-const PARAMETERS: &[Parameter] = &[
-    Parameter {
-        name: "ef",
-        remedy: "use a whole number from 1 on",
-        set: |request, value| count(value).map(|ef| request.ef_search = ef).is_some(),
-    },
-    Parameter {
-        name: "nprobe",
-        remedy: "use a whole number from 1 on",
-        set: |request, value| {
-            count(value).map(|lists| request.efforts.set(IndexKind::Ivf, lists)).is_some()
-        },
-    },
+/// The parameters of all searches.
+const COMMON: &[Parameter] = &[
     Parameter {
         name: "recall",
         remedy: "use a number above 0 and at most 1",
@@ -48,6 +25,11 @@ const PARAMETERS: &[Parameter] = &[
     },
 ];
 
+/// All parameters: those of each access path, and the common ones.
+fn all() -> impl Iterator<Item = &'static Parameter> {
+    PATHS.iter().flat_map(|path| path.parameters()).chain(COMMON)
+}
+
 /// Sets parameters by name.
 ///
 /// # Errors
@@ -59,10 +41,10 @@ pub(crate) fn set(request: &mut Request<'_>, text: &str) -> Result<()> {
             part: one.to_owned(),
             remedy: remedy.to_owned(),
         };
-        let names = || PARAMETERS.iter().map(|known| known.name).collect::<Vec<_>>().join(", ");
+        let names = || all().map(|known| known.name).collect::<Vec<_>>().join(", ");
         let (name, value) =
             one.split_once('=').ok_or_else(|| refused("write name=number, such as ef=80"))?;
-        let known = PARAMETERS.iter().find(|known| known.name == name.trim());
+        let known = all().find(|known| known.name == name.trim());
         let known = known.ok_or_else(|| refused(&format!("the names are {}", names())))?;
         let value: f64 = value.trim().parse().map_err(|_| refused(known.remedy))?;
         if !(known.set)(&mut changed, value) {
@@ -76,19 +58,19 @@ pub(crate) fn set(request: &mut Request<'_>, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::IndexKind;
 
     #[test]
     fn what_is_named_is_set_and_what_is_wrong_changes_nothing() {
         let mut request = Request::new(10);
-        set(&mut request, " nprobe = 16, ef=80,recall=0.9,codes=0 ,").unwrap();
+        set(&mut request, " codes = 0, ef=80,recall=0.9 ,").unwrap();
         assert_eq!((request.ef_search, request.recall, request.codes), (80, Some(0.9), false));
-        assert_eq!(request.efforts.of(IndexKind::Ivf), Some(16));
         assert!(set(&mut request, "").is_ok());
         for wrong in [
-            "ef=8,nprobe",
+            "ef=8,recall",
             "ef=8,depth=3",
-            "ef=8,nprobe=x",
-            "ef=8,nprobe=0",
+            "ef=8,ef=x",
+            "ef=8,ef=0",
             "ef=1.5",
             "ef=8,recall=2",
             "ef=8,codes=3",
@@ -99,6 +81,22 @@ mod tests {
             let part = wrong.rsplit(',').next().unwrap();
             assert!(error.contains(part), "{error}");
             assert_eq!(request.ef_search, 80, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_parameter_has_one_name_and_every_effort_of_a_kind_can_be_set() {
+        let mut names: Vec<_> = all().map(|known| known.name).collect();
+        names.sort_unstable();
+        assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
+        for kind in IndexKind::ALL {
+            assert!(!kind.efforts().is_empty(), "{kind}");
+            for effort in kind.efforts() {
+                let mut request = Request::new(10);
+                set(&mut request, effort).unwrap();
+                let changed = format!("{request:?}") != format!("{:?}", Request::new(10));
+                assert_eq!(changed, !effort.is_empty(), "{kind}: {effort}");
+            }
         }
     }
 }

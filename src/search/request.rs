@@ -199,7 +199,7 @@ impl<'a> SearchContext<'a> {
         Ok(context)
     }
 
-    /// The same for candidates alone that are given by ids, without resolving them. `None` for
+    /// The same for candidates alone that are given by many ids, without resolving them. `None` for
     /// other restrictions.
     pub(super) fn unresolved<'t, S: Source<'t>>(
         view: &View<'a, 't, S>,
@@ -218,7 +218,7 @@ impl<'a> SearchContext<'a> {
         let meta = &view.snapshot.meta;
         let request = request.of_kind(view.snapshot.index, meta)?.with_effort(meta)?;
         let selection = Selection::unresolved(view, ids, own)?;
-        Ok(Some(Self::with(request, selection)))
+        Ok(selection.map(|selection| Self::with(request, selection)))
     }
 
     fn with(request: Request<'a>, selection: Selection<'a>) -> Self {

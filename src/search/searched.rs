@@ -1,35 +1,44 @@
 //! The answer of a search.
 
 use crate::error::Result;
+use crate::kinds::each_kind;
 use crate::types::ItemId;
 
-/// The access path that answered a query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Strategy {
-    /// A search of the graph, plus a scan of the pending items.
-    Graph,
-    /// An exact scan of all live vectors (brute force).
-    All,
-    /// An exact scan of all candidates (prefilter).
-    Candidates,
-    /// A scan of the inverted lists whose centers are the nearest.
-    Lists,
-    /// A search of the tables of hashes: each true neighbor is found with at least the probability
-    /// that the query asks for by [`recall`](crate::Query::recall), .95 unless it does.
-    Lsh,
-}
-
-impl Strategy {
-    /// Whether the answer is exact.
-    #[must_use]
-    pub fn is_exact(self) -> bool {
-        match self {
-            Self::Graph | Self::Lists | Self::Lsh => false,
-            Self::All | Self::Candidates => true,
+macro_rules! strategies {
+    ($($(#[$about:meta])* $kind:ident $name:literal
+        keys $keys:tt section $section:tt snapshot $snapshot:tt
+        paths {
+            $($(#[$doc:meta])* $path:ident $path_name:literal exact: $exact:literal, by: $by:expr;)*
         }
-    }
+        efforts $efforts:tt stats $stats:tt invariants $invariants:tt)*
+    ) => {
+        /// The access path that answered a query.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Strategy {
+            $($($(#[$doc])* $path,)*)*
+        }
+
+        impl Strategy {
+            /// Its name, such as `"graph"`.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $($(Self::$path => $path_name,)*)*
+                }
+            }
+
+            /// Whether the answer is exact.
+            #[must_use]
+            pub fn is_exact(self) -> bool {
+                match self {
+                    $($(Self::$path => $exact,)*)*
+                }
+            }
+        }
+    };
 }
+each_kind!(strategies);
 
 /// What an exact answer guarantees: see [`Searched::certificate`]. Of all `items` that may be
 /// results, in the state of `snapshot`, no other one is nearer by the definition of the metric, in

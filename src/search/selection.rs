@@ -191,13 +191,17 @@ impl<'a> Selection<'a> {
     }
 
     /// Candidates alone, given by their ids, which are not resolved. The number of items is then
-    /// the most that there may be.
+    /// the most that there may be. `None` for so few ids that resolving them costs nothing.
     pub(crate) fn unresolved<'t, S: Source<'t>>(
         view: &View<'a, 't, S>,
         ids: &'a RoaringBitmap,
         own: Option<Slot>,
-    ) -> Result<Self> {
+    ) -> Result<Option<Self>> {
         let snapshot = view.snapshot;
+        let given = given(view, ids)?;
+        if given.is_none() {
+            return Ok(None);
+        }
         let mut pending = Vec::new();
         for slot in snapshot.pending.iter().map(|slot| Slot(*slot)) {
             if own != Some(slot)
@@ -207,16 +211,16 @@ impl<'a> Selection<'a> {
                 pending.push(slot.0);
             }
         }
-        Ok(Self {
+        Ok(Some(Self {
             settled: Settled::default(),
             barred: Cow::Borrowed(&snapshot.removed),
             pending: pending.into(),
             own,
             count: ids.len().min(snapshot.meta.items.into()) as usize,
             asked: Some(ids),
-            given: given(view, ids)?,
+            given,
             predicate: None,
-        })
+        }))
     }
 
     /// No slot may be a result.

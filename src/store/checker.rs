@@ -12,93 +12,101 @@ use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::set::SetKind;
 use crate::format::{Damage, Key, Kind};
+use crate::kinds::each_kind;
 
 /// Findings beyond this number are counted, not listed.
 const MAX_FINDINGS: usize = 1000;
 
-/// An invariant. `docs/format.md` section 9 defines each in full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Invariant {
-    /// LMDB's own pages are consistent: see [`PageInvariant`](crate::PageInvariant). Verified by
-    /// [`Index::check`](crate::Index::check) only.
-    Pages,
-    /// Every key belongs to something that exists.
-    Keys,
-    /// Every value ends in its checksum.
-    Checksum,
-    /// The metadata decodes, and its values are possible.
-    Meta,
-    /// Every value has the layout of its kind.
-    Layout,
-    /// Every slot that is not free has a vector that the metric accepts.
-    Vectors,
-    /// Stored factors match the vectors.
-    Factor,
-    /// The sets of slots are disjoint, and all members are slots of the index.
-    Sets,
-    /// The two maps between items and slots agree.
-    Ids,
-    /// Where items are named by keys, every item has one key, and every key belongs to one item.
-    ItemKeys,
-    /// Every record belongs to an item, and the metadata counts them.
-    Records,
-    /// The rows of fields are those that follow from the records.
-    Fields,
-    /// The counts in the metadata match what is stored.
-    Counts,
-    /// Every code is the encoding of its vector.
-    Codes,
-    /// Every slot that is not free is once in each table of hashes, by the hash of its vector.
-    Hashes,
-    /// The nodes of layer 0 are the linked slots, and the nodes of a layer above are on the one
-    /// below.
-    Nodes,
-    /// Neighbor lists respect the maximum degree, and contain only other nodes of their layer.
-    Lists,
-    /// The in-neighbors of every node are complete and correct.
-    InNeighbors,
-    /// Spanning tree: every node but the root has a parent of lower rank with a child edge to it.
-    Tree,
-    /// Every node can be reached from the root.
-    Reachable,
-    /// Every node has an in-edge.
-    InDegree,
-    /// Every slot that is not free is in one inverted list, and the sizes of these are those
-    /// stored.
-    InvertedLists,
-}
-
-impl Invariant {
-    /// Its name in `docs/format.md`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pages => "pages",
-            Self::Keys => "keys",
-            Self::Checksum => "checksum",
-            Self::Meta => "meta",
-            Self::Layout => "layout",
-            Self::Vectors => "vectors",
-            Self::Factor => "factor",
-            Self::Codes => "codes",
-            Self::Hashes => "hashes",
-            Self::Sets => "sets",
-            Self::Ids => "ids",
-            Self::ItemKeys => "item-keys",
-            Self::Records => "records",
-            Self::Fields => "fields",
-            Self::Counts => "counts",
-            Self::Nodes => "nodes",
-            Self::Lists => "lists",
-            Self::InNeighbors => "in-neighbors",
-            Self::Tree => "tree",
-            Self::Reachable => "reachable",
-            Self::InDegree => "in-degree",
-            Self::InvertedLists => "inverted-lists",
+macro_rules! invariants {
+    ($($(#[$about:meta])* $kind:ident $name:literal
+        keys $keys:tt section $section:tt snapshot $snapshot:tt paths $paths:tt
+        efforts $efforts:tt stats $stats:tt
+        invariants { $($(#[$doc:meta])* $invariant:ident $invariant_name:literal;)* })*
+    ) => {
+        /// An invariant. `docs/format.md` section 9 defines each in full.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Invariant {
+            /// LMDB's own pages are consistent: see [`PageInvariant`](crate::PageInvariant).
+            /// Verified by [`Index::check`](crate::Index::check) only.
+            Pages,
+            /// Every key belongs to something that exists.
+            Keys,
+            /// Every value ends in its checksum.
+            Checksum,
+            /// The metadata decodes, and its values are possible.
+            Meta,
+            /// Every value has the layout of its kind.
+            Layout,
+            /// Every slot that is not free has a vector that the metric accepts.
+            Vectors,
+            /// Stored factors match the vectors.
+            Factor,
+            /// The sets of slots are disjoint, and all members are slots of the index.
+            Sets,
+            /// The two maps between items and slots agree.
+            Ids,
+            /// Where items are named by keys, every item has one key, and every key belongs to one
+            /// item.
+            ItemKeys,
+            /// Every record belongs to an item, and the metadata counts them.
+            Records,
+            /// The rows of fields are those that follow from the records.
+            Fields,
+            /// The counts in the metadata match what is stored.
+            Counts,
+            /// Every code is the encoding of its vector.
+            Codes,
+            /// The nodes of layer 0 are the linked slots, and the nodes of a layer above are on the
+            /// one below.
+            Nodes,
+            /// Neighbor lists respect the maximum degree, and contain only other nodes of their
+            /// layer.
+            Lists,
+            /// The in-neighbors of every node are complete and correct.
+            InNeighbors,
+            /// Spanning tree: every node but the root has a parent of lower rank with a child edge
+            /// to it.
+            Tree,
+            /// Every node can be reached from the root.
+            Reachable,
+            /// Every node has an in-edge.
+            InDegree,
+            $($($(#[$doc])* $invariant,)*)*
         }
-    }
+
+        impl Invariant {
+            /// Its name in `docs/format.md`.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    Self::Pages => "pages",
+                    Self::Keys => "keys",
+                    Self::Checksum => "checksum",
+                    Self::Meta => "meta",
+                    Self::Layout => "layout",
+                    Self::Vectors => "vectors",
+                    Self::Factor => "factor",
+                    Self::Codes => "codes",
+                    Self::Sets => "sets",
+                    Self::Ids => "ids",
+                    Self::ItemKeys => "item-keys",
+                    Self::Records => "records",
+                    Self::Fields => "fields",
+                    Self::Counts => "counts",
+                    Self::Nodes => "nodes",
+                    Self::Lists => "lists",
+                    Self::InNeighbors => "in-neighbors",
+                    Self::Tree => "tree",
+                    Self::Reachable => "reachable",
+                    Self::InDegree => "in-degree",
+                    $($(Self::$invariant => $invariant_name,)*)*
+                }
+            }
+        }
+    };
 }
+each_kind!(invariants);
 
 /// A violation of an invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use super::sections::item_keys::edit::KeysEdit;
 use super::sections::list::{SECTIONS, index_kinds, is_listed, section_for};
 use super::sections::records::edit::{RecordsEdit, check_record};
 use super::sections::records::view::records_in;
-use super::sections::section::{Section, SectionEdit};
+use super::sections::section::{Rescaled, Section, SectionEdit};
 use super::sections::sets::edit::{SetEdit, read as read_set};
 use super::sections::vectors;
 use super::target::{Journal, Put, Target, written};
@@ -400,8 +400,11 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             let recoding = Recoding::new(self.place, self.wtxn, &self.meta, scale)?;
             // Codes are quantized from stored vectors, around a center of their own.
             self.delete_codes()?;
-            self.values.retain(|values| values.section.follows_scale());
-            self.delete_tables()?;
+            self.values.retain(|values| values.section.rescaled() == Rescaled::Edited);
+            let forgotten = |section: &&&dyn Section| section.rescaled() == Rescaled::Forgotten;
+            for section in SECTIONS.iter().filter(forgotten) {
+                self.forget(*section)?;
+            }
             self.recode(&recoding)?;
             self.meta.saturated = recoding.saturated;
             if self.meta.norm_bound > 0.0 {
@@ -671,12 +674,12 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Ok(true)
     }
 
-    /// Deletes the tables of hashes, if there are any. The next build makes others.
-    fn delete_tables(&mut self) -> Result<()> {
-        let Some(section) = section_for(IndexKind::Lsh) else { return Ok(()) };
+    /// Deletes the derived values of a section, if there are any. The next build makes others.
+    fn forget(&mut self, section: &dyn Section) -> Result<()> {
+        let kinds = section.kinds();
         if section.forget(&mut self.meta) {
-            self.values.retain(|values| values.section.index_kind() != Some(IndexKind::Lsh));
-            section.kinds().iter().try_for_each(|kind| self.delete_derived(*kind))?;
+            self.values.retain(|values| values.section.kinds() != kinds);
+            kinds.iter().try_for_each(|kind| self.delete_derived(*kind))?;
         }
         Ok(())
     }
@@ -686,11 +689,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// had left something. Alone in its edit.
     pub(crate) fn scrub(&mut self, telling: &[&'static dyn Section]) -> Result<u64> {
         for section in telling {
-            let kinds = section.kinds();
-            if section.forget(&mut self.meta) {
-                self.values.retain(|values| values.section.kinds() != kinds);
-                kinds.iter().try_for_each(|kind| self.delete_derived(*kind))?;
-            }
+            self.forget(*section)?;
         }
         let free = read_set(self.place, self.wtxn, SetKind::Free)?;
         let Self { place, wtxn, journal, values, .. } = self;

@@ -25,11 +25,12 @@
 //! found through is borrowed, and the only unsafe code on pointers outside of the kernels (`table`,
 //! `open`, `source`, `owned_snapshot`); `temp_map` has that of its own map.
 
-mod address;
+pub(crate) mod address;
 mod blocks;
 pub(crate) mod checker;
 pub(crate) mod edit;
 pub(crate) mod fault;
+pub(crate) mod figures;
 pub(crate) mod file;
 pub(crate) mod file_copies;
 pub(crate) mod meter;

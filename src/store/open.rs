@@ -177,7 +177,7 @@ impl<'t> Snapshot<'t> {
             is_resolved: AtomicBool::new(false),
             others: SECTIONS.iter().flat_map(|section| section.new_tables(memory, &meta)).collect(),
             item_keys: OnceLock::new(),
-            hash_tables: OnceLock::new(),
+            kept: Default::default(),
             residency: None,
             memory,
             meta,

@@ -8,7 +8,6 @@ use roaring::RoaringBitmap;
 
 use super::readahead::residency::{Residency, Temperature, pages_read};
 use super::sections::codes::tables::CodeTables;
-use super::sections::lsh::tables::HashTables;
 use super::strided::Strided;
 use super::table::{Memory, Table};
 use crate::codec::{Bf16, Bits, Codec, F16, F32, I8, Signs};
@@ -16,6 +15,7 @@ use crate::distance::Metric;
 use crate::format::Kind;
 use crate::format::block::Divisor;
 use crate::format::meta::{Connectivity, Meta};
+use crate::kinds::each_kind;
 
 /// The name of an element type.
 pub(crate) fn form_name(codec: u8) -> &'static str {
@@ -37,6 +37,21 @@ pub(super) fn next_serial() -> u64 {
     static SERIAL: AtomicU64 = AtomicU64::new(0);
     SERIAL.fetch_add(1, Ordering::Relaxed)
 }
+
+macro_rules! kept {
+    ($($(#[$about:meta])* $kind:ident $name:literal
+        keys $keys:tt section $section:tt
+        snapshot { $($field:ident: $($path:ident)::+;)* }
+        paths $paths:tt efforts $efforts:tt stats $stats:tt invariants $invariants:tt)*
+    ) => {
+        /// What a snapshot keeps for the sections of kinds of index; made on first use.
+        #[derive(Debug, Default)]
+        pub(crate) struct Kept<'t> {
+            $($(pub(crate) $field: OnceLock<$($path)::+<'t>>,)*)*
+        }
+    };
+}
+each_kind!(kept);
 
 /// A snapshot: see the module.
 #[derive(Debug)]
@@ -68,8 +83,8 @@ pub(crate) struct Snapshot<'t> {
     pub(super) others: Vec<(Kind, u8, Table<'t>)>,
     /// The keys of items, by item id; created on first use.
     pub(super) item_keys: OnceLock<Table<'t>>,
-    /// The tables of hashes, if there are any; created on first use.
-    pub(super) hash_tables: OnceLock<HashTables<'t>>,
+    /// What sections of kinds of index keep.
+    pub(crate) kept: Kept<'t>,
     /// What is in memory, for searches of an [`Index`](crate::Index).
     pub(super) residency: Option<Arc<Residency>>,
 }

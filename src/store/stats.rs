@@ -4,105 +4,137 @@
 //! index. O(values + edges), about 16 bytes of memory per slot. Figures that need no pass are in
 //! [`Reader`](crate::Reader) and [`Environment`].
 
+use super::figures::Figure;
 use super::file::Environment;
 use crate::codes::Codes;
 use crate::format::Kind;
+use crate::kinds::each_kind;
 use crate::types::IndexKind;
 
-/// An index in numbers: see [`Reader::stats`](crate::Reader::stats).
-///
-/// ```
-/// use voisin::{Index, Options, distances::Euclidean};
-///
-/// # fn main() -> voisin::Result<()> {
-/// # let folder = tempfile::tempdir().unwrap();
-/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
-/// index.write(|batch| batch.add_items_from((0..3000).map(|item| (item, [item as f32]))))?;
-/// index.write(|batch| batch.delete_items(0..1000))?;
-/// let stats = index.stats()?;
-/// assert_eq!((stats.items, stats.slots, stats.m0), (2000, 3000, 32));
-/// let base = &stats.layers[0];
-/// println!("{} edges a node", base.edges() as f64 / base.nodes as f64);
-/// for kind in &stats.kinds {
-///     println!("{:?}: {} values, {} bytes", kind.kind, kind.values, kind.bytes);
-/// }
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Live items.
-    pub items: u64,
-    /// Pending items, which no build has linked yet: every search compares each of them.
-    pub pending: u64,
-    /// Removed slots (tombstones): nodes of the graph whose item was deleted or replaced since the
-    /// last build.
-    pub removed: u64,
-    /// Slots allocated, in use or not.
-    pub slots: u64,
-    /// Free slots, which will be reused: [`optimize`](crate::Builder::optimize) gives back their
-    /// space.
-    pub free_slots: u64,
-    /// The element type: see [`Reader::form`](crate::Reader::form).
-    pub form: &'static str,
-    /// Components that were clamped to the end of the range of an `i8` index: see
-    /// [`Reader::saturated`](crate::Reader::saturated).
-    pub saturated: u64,
-    /// The range of an `i8` index, once it is trained.
-    pub range: Option<RangeStats>,
-    /// The kinds of the index: a kind of value, below, is another thing.
-    pub index_kinds: Vec<IndexKind>,
-    /// Vectors in the tail, in values of their own, because the last block is not full.
-    pub tail: u64,
-    /// M: the maximum degree of a node on each layer above the base. 0 until the first build, as
-    /// are the next three.
-    pub m: usize,
-    /// M0: the maximum degree of a node on the base layer.
-    pub m0: usize,
-    /// The number of candidates that the last build kept while it searched for the neighbors of an
-    /// item.
-    pub ef_construction: usize,
-    /// The pruning factor of the last build.
-    pub alpha: f32,
-    /// The quantized codes that searches use, if there are any.
-    pub codes: Option<CodeStats>,
-    /// The inverted lists, if there are any.
-    pub lists: Option<ListStats>,
-    /// The tables of hashes, if the index has the kind [`IndexKind::Lsh`] and has made them.
-    pub lsh: Option<LshStats>,
-    /// The layers of the graph, starting with the base.
-    pub layers: Vec<LayerStats>,
-    /// Items that have a record.
-    pub records: u64,
-    /// Bytes of all records.
-    pub record_bytes: u64,
-    /// The size of each kind of value, in key order.
-    pub kinds: Vec<KindStats>,
-    /// The file of the index, with everything else in it.
-    pub environment: Environment,
-    /// The number of components of a vector.
-    pub dimensions: usize,
-    /// The budget of memory, in bytes: see [`Options::memory`](crate::Options::memory).
-    pub memory_bytes: u64,
-}
+macro_rules! stats {
+    ($($(#[$about:meta])* $kind:ident $name:literal
+        keys $keys:tt section $section:tt snapshot $snapshot:tt paths $paths:tt
+        efforts $efforts:tt
+        stats { $($(#[$doc:meta])* $field:ident: $type:ident in $($module:ident)::+;)* }
+        invariants $invariants:tt)*
+    ) => {
+        /// An index in numbers: see [`Reader::stats`](crate::Reader::stats).
+        ///
+        /// ```
+        /// use voisin::{Index, Options, distances::Euclidean};
+        ///
+        /// # fn main() -> voisin::Result<()> {
+        /// # let folder = tempfile::tempdir().unwrap();
+        /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+        /// index.write(|batch| batch.add_items_from((0..3000).map(|item| (item, [item as f32]))))?;
+        /// index.write(|batch| batch.delete_items(0..1000))?;
+        /// let stats = index.stats()?;
+        /// assert_eq!((stats.items, stats.slots, stats.m0), (2000, 3000, 32));
+        /// let base = &stats.layers[0];
+        /// println!("{} edges a node", base.edges() as f64 / base.nodes as f64);
+        /// for kind in &stats.kinds {
+        ///     println!("{:?}: {} values, {} bytes", kind.kind, kind.values, kind.bytes);
+        /// }
+        /// # Ok(())
+        /// # }
+        /// ```
+        #[derive(Debug, Clone, PartialEq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            /// Live items.
+            pub items: u64,
+            /// Pending items, which no build has linked yet: every search compares each of them.
+            pub pending: u64,
+            /// Removed slots (tombstones): nodes of the graph whose item was deleted or replaced
+            /// since the last build.
+            pub removed: u64,
+            /// Slots allocated, in use or not.
+            pub slots: u64,
+            /// Free slots, which will be reused: [`optimize`](crate::Builder::optimize) gives back
+            /// their space.
+            pub free_slots: u64,
+            /// The element type: see [`Reader::form`](crate::Reader::form).
+            pub form: &'static str,
+            /// Components that were clamped to the end of the range of an `i8` index: see
+            /// [`Reader::saturated`](crate::Reader::saturated).
+            pub saturated: u64,
+            /// The range of an `i8` index, once it is trained.
+            pub range: Option<RangeStats>,
+            /// The kinds of the index: a kind of value, below, is another thing.
+            pub index_kinds: Vec<IndexKind>,
+            /// Vectors in the tail, in values of their own, because the last block is not full.
+            pub tail: u64,
+            /// M: the maximum degree of a node on each layer above the base. 0 until the first
+            /// build, as are the next three.
+            pub m: usize,
+            /// M0: the maximum degree of a node on the base layer.
+            pub m0: usize,
+            /// The number of candidates that the last build kept while it searched for the
+            /// neighbors of an item.
+            pub ef_construction: usize,
+            /// The pruning factor of the last build.
+            pub alpha: f32,
+            /// The quantized codes that searches use, if there are any.
+            pub codes: Option<CodeStats>,
+            $($($(#[$doc])* pub $field: Option<$($module)::+::$type>,)*)*
+            /// The layers of the graph, starting with the base.
+            pub layers: Vec<LayerStats>,
+            /// Items that have a record.
+            pub records: u64,
+            /// Bytes of all records.
+            pub record_bytes: u64,
+            /// The size of each kind of value, in key order.
+            pub kinds: Vec<KindStats>,
+            /// The file of the index, with everything else in it.
+            pub environment: Environment,
+            /// The number of components of a vector.
+            pub dimensions: usize,
+            /// The budget of memory, in bytes: see [`Options::memory`](crate::Options::memory).
+            pub memory_bytes: u64,
+        }
 
-/// The tables of hashes of an index: see [`IndexKind::Lsh`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct LshStats {
-    /// Number of tables.
-    pub tables: u64,
-    /// Number of vectors in the training sample, whose mean is the center.
-    pub trained_on: u64,
-    /// Pieces of all tables: a piece is a value of at most 128 items.
-    pub pieces: u64,
-    /// The mean number of items of a piece.
-    pub items_per_piece: f64,
-    /// The number of items of the largest piece: more than 128 only of items with one hash, of
-    /// which there are tens of thousands.
-    pub largest_piece: u64,
+        impl Stats {
+            /// Statistics in which all is still to be counted but the values.
+            pub(crate) fn new(kinds: Vec<KindStats>, environment: Environment) -> Self {
+                Self {
+                    items: 0,
+                    pending: 0,
+                    removed: 0,
+                    slots: 0,
+                    free_slots: 0,
+                    form: "",
+                    saturated: 0,
+                    range: None,
+                    index_kinds: Vec::new(),
+                    tail: 0,
+                    m: 0,
+                    m0: 0,
+                    ef_construction: 0,
+                    alpha: 0.0,
+                    codes: None,
+                    layers: Vec::new(),
+                    records: 0,
+                    record_bytes: 0,
+                    kinds,
+                    environment,
+                    dimensions: 0,
+                    memory_bytes: 0,
+                    $($($field: None,)*)*
+                }
+            }
+
+            /// The figures of the structures that the kinds of the index have, by the names that
+            /// the fields of the types of these have: for programs that show them all. No kinds
+            /// that have no such type, or whose structures have not been made.
+            #[must_use]
+            pub fn figures(&self) -> Vec<(IndexKind, Vec<(&'static str, Figure)>)> {
+                let all = [$($((IndexKind::$kind, self.$field.map(|found| found.figures())),)*)*];
+                all.into_iter().filter_map(|(kind, figures)| Some((kind, figures?))).collect()
+            }
+        }
+    };
 }
+each_kind!(stats);
 
 /// The quantized codes of an index: see [`Codes`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -134,24 +166,6 @@ impl CodeStats {
     pub fn drift(&self) -> f64 {
         if self.spread == self.trained_spread { 1.0 } else { self.spread / self.trained_spread }
     }
-}
-
-/// The inverted lists of an index of the kind [`IndexKind::Ivf`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct ListStats {
-    /// The number of lists.
-    pub lists: u64,
-    /// The number of slots of the smallest, those of removed items included.
-    pub smallest: u64,
-    /// The number of slots of the largest.
-    pub largest: u64,
-    /// How many times as many items a probe of one list compares on average as if all lists were
-    /// equally large, if items are searched for as often as each other: 1 if they are. Builds split
-    /// and dissolve lists to keep it low.
-    pub imbalance: f64,
-    /// The number of items when the lists were made.
-    pub trained_on: u64,
 }
 
 /// The range of scalar quantization that an index of [`I8`](crate::codec::I8) was trained for, and
@@ -210,6 +224,8 @@ pub struct KindStats {
     pub values: u64,
     /// Bytes of all values with their keys, without LMDB's overhead.
     pub bytes: u64,
+    /// Whether searches read these values from all over the index: see [`Stats::hot_bytes`].
+    pub is_hot: bool,
 }
 
 impl Stats {
@@ -225,14 +241,7 @@ impl Stats {
     /// waits some dozen times for it.
     #[must_use]
     pub fn hot_bytes(&self) -> u64 {
-        let is_coded = self.codes.is_some();
-        let is_hot = |kind: &&KindStats| match kind.kind {
-            Kind::CODES | Kind::LINKS | Kind::SPILL | Kind::SLOT_IDS | Kind::SETS => true,
-            Kind::IVF => true,
-            Kind::VECTORS | Kind::TAIL => !is_coded,
-            _ => false,
-        };
-        self.kinds.iter().filter(is_hot).map(|kind| kind.bytes).sum()
+        self.kinds.iter().filter(|kind| kind.is_hot).map(|kind| kind.bytes).sum()
     }
 
     /// Bytes of all other values: with codes, those of the vectors, of which a search reads a few

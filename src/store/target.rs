@@ -83,8 +83,8 @@ impl Journal {
 
 /// The write side of an edit: the transaction, and the journal of its puts.
 pub(crate) struct Target<'a, 'e, 'p> {
-    pub(super) place: Place<'e>,
-    pub(super) wtxn: &'a mut RwTxn<'p>,
+    pub(crate) place: Place<'e>,
+    pub(crate) wtxn: &'a mut RwTxn<'p>,
     pub(super) journal: &'a mut Journal,
 }
 

@@ -122,7 +122,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
     }
 
     /// The slots that are not free.
-    pub(super) fn slots_in_use(&self) -> Result<RoaringBitmap> {
+    pub(crate) fn slots_in_use(&self) -> Result<RoaringBitmap> {
         let mut slots = RoaringBitmap::new();
         slots.insert_range(0..self.snapshot.meta.slots);
         Ok(slots - self.set(set::SetKind::Free)?)

@@ -161,3 +161,40 @@ fn kinds_are_stored_and_checked_when_an_index_is_opened() {
     any.copy_to(&copy).unwrap();
     assert_eq!(AnyIndex::open(&copy, Options::default()).unwrap().kinds().unwrap(), [Flat]);
 }
+
+#[test]
+fn every_kind_keeps_step_with_changes_and_finds_more_with_more_effort() {
+    for kind in IndexKind::ALL.iter().copied() {
+        let (_folder, index) = create(Options::new(DIMENSIONS).kinds([kind]));
+        add(&index, 0..3000, 0).unwrap();
+        index.write(|batch| batch.delete_items((0..3000).step_by(7))).unwrap();
+        add(&index, 3000..3200, 0).unwrap();
+        check(&index);
+        // The share of the nearest items that an effort finds.
+        let recall = |effort: &str| {
+            let mut hits = 0;
+            for query in (0..40).map(|query| vector(query, 3)) {
+                let exact = index.search(10).exact().by_vector(&query).unwrap().into_nns();
+                let mut search = index.search(10);
+                search.kind(kind).parameters(effort).unwrap();
+                let found = search.by_vector(&query).unwrap().into_nns();
+                assert_eq!(found.len(), 10, "{kind}, {effort}");
+                hits += found.iter().filter(|near| exact.contains(near)).count();
+            }
+            hits as f64 / 400.0
+        };
+        let (least, most) = (kind.efforts()[0], kind.efforts()[kind.efforts().len() - 1]);
+        assert!(recall(least) <= recall(most) && recall(most) > 0.95, "{kind}");
+        let figures = index.stats().unwrap().figures();
+        assert!(figures.iter().all(|(of, figures)| *of == kind && !figures.is_empty()));
+        if kind != Flat {
+            assert!(index.drop_kind(kind).unwrap());
+            assert!(index.stats().unwrap().figures().is_empty());
+            check(&index);
+            assert!(index.add_kind(kind).unwrap());
+            check(&index);
+            assert_eq!(index.stats().unwrap().figures().len(), figures.len());
+            assert!(recall(most) > 0.95, "{kind}");
+        }
+    }
+}

@@ -26,6 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("distance", &["defect", "codec"]),
     ("codes", &["codec", "distance"]),
     ("lsh", &["distance"]),
+    ("kinds", &[]),
     ("types", &["codec"]),
     ("defaults", &[]),
     ("memory", &[]),
@@ -84,6 +85,42 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cookbook", &[]),
 ];
 
+/// The list of kinds. It names what each room takes from it, as the root of the crate does, and
+/// every room may name it.
+const KINDS: &str = "kinds/mod.rs";
+
+/// The parts of the folder of a kind, and the rooms whose rules they follow.
+const PARTS: &[(&str, &str)] = &[
+    ("format", "format"),
+    ("section", "store"),
+    ("stats", "store"),
+    ("path", "search"),
+    ("query", "api"),
+];
+
+/// What a field of the list of kinds names, the file imports that makes something of it. The access
+/// paths of kinds are to `search/paths` what modules in its folder are.
+const TAKEN: &[(&str, &str)] = &[
+    ("section", "store/sections/list.rs"),
+    ("snapshot", "store/snapshot.rs"),
+    ("stats", "store/stats.rs"),
+];
+
+/// Where else the code may name a kind that has a folder: files, and folders with a slash at the
+/// end, and why.
+const NAMED: &[(&str, &str, &str)] = &[
+    (
+        "lsh",
+        "crates/voisin-kernels/src/lib.rs",
+        "kernels of hashes are in the crate of all kernels",
+    ),
+    ("ivf", "format/mod.rs", "its bytes, section and path are not in its folder"),
+    ("ivf", "store/sections/mod.rs", "the same"),
+    ("ivf", "store/sections/ivf/", "the same"),
+    ("ivf", "search/paths/mod.rs", "the same"),
+    ("ivf", "search/paths/ivf.rs", "the same"),
+];
+
 /// File, path, reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("error.rs", "format::Key", "an error about a damaged value names its key"),
@@ -94,13 +131,13 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "how long codes are, which the kernels know that read them",
     ),
     ("format/codes.rs", "distance::code_bytes", "the same"),
-    ("format/lsh.rs", "lsh::DIGITS", "how long hashes are, which the kernels compute"),
-    ("format/lsh.rs", "lsh::DIGIT_BITS", "the same"),
     (
         "format/meta/mod.rs",
         "distance::MAX_NAME_BYTES",
         "the room that META has for the name of a metric",
     ),
+    ("kinds/lsh/format.rs", "lsh::DIGITS", "how long hashes are, which the kernels compute"),
+    ("kinds/lsh/format.rs", "lsh::DIGIT_BITS", "the same"),
     ("graph/working.rs", "distance::prefetch", "a hint to the processor, which knows no metric"),
     ("graph/insert.rs", "format::meta::MAX_LAYERS", "as many roots as META has room for"),
 ];
@@ -141,7 +178,7 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/sets/view.rs", "the same"),
     ("store/sections/graph/view.rs", "the same"),
     ("store/sections/ivf/view.rs", "the same"),
-    ("store/sections/lsh/view.rs", "the same"),
+    ("kinds/lsh/section/view.rs", "the same"),
     ("store/sections/item_keys/rows.rs", "what was verified when it was looked up"),
     ("store/sections/records/edit.rs", "the length of a record that is about to go"),
     ("store/sections/repair.rs", "looks whether a value is there"),
@@ -153,47 +190,55 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/ivf/check.rs", "the same"),
     ("store/sections/ivf/mod.rs", "a build's source has verified it"),
     ("store/sections/ivf/upkeep.rs", "the same"),
-    ("store/sections/lsh/check.rs", "the same"),
+    ("kinds/lsh/section/check.rs", "the same"),
     ("store/sections/item_keys/check.rs", "the same"),
     ("store/sections/records/check.rs", "the same"),
     ("store/sections/fields/check.rs", "the same"),
     ("check.rs", "the same"),
 ];
 
-/// The room that a module of the crate's root belongs to. What the root exports is in no room:
-/// rooms import from rooms.
-fn room_of(name: &str) -> Option<&str> {
-    Some(match name {
-        "writer" | "builder" | "build" | "reader" | "filter" | "query" | "stats" => "api",
-        _ => ROOMS.iter().map(|(room, _)| *room).find(|room| *room == name)?,
-    })
+/// The room that a module belongs to, by its path from the root of the crate. What the root exports
+/// is in no room: rooms import from rooms.
+fn room_of(module: &[&str]) -> Option<&'static str> {
+    let name = match module {
+        ["kinds", _, part, ..] => PARTS.iter().find(|(name, _)| name == part)?.1,
+        ["writer" | "builder" | "build" | "reader" | "filter" | "query" | "stats", ..] => "api",
+        [name, ..] => name,
+        [] => return None,
+    };
+    ROOMS.iter().map(|(room, _)| *room).find(|room| *room == name)
 }
 
-/// The files of all [`SOURCES`] by their paths in these; the roots of the crates, which are in no
-/// room, by whole ones.
-fn files() -> BTreeMap<String, String> {
-    fn collect(source: &str, folder: &Path, files: &mut BTreeMap<String, String>) {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+/// The files below a folder of the repository by their paths in it; the root of a crate by its
+/// whole path.
+fn files_of(source: &str) -> BTreeMap<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+    let (mut files, mut folders) = (BTreeMap::new(), vec![root.clone()]);
+    while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                collect(source, &path, files);
+                folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let mut name =
                     path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
                 if name == "lib.rs" {
                     name = format!("{source}/{name}");
                 }
-                let other = files.insert(name, fs::read_to_string(&path).unwrap());
-                assert!(other.is_none(), "{path:?} has the name of a file of another crate");
+                files.insert(name, fs::read_to_string(&path).unwrap());
             }
         }
     }
+    assert!(files.len() > 15, "this is not the source: {:?}", files.keys());
+    files
+}
+
+/// The files of all [`SOURCES`].
+fn files() -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
-    for source in SOURCES {
-        let before = files.len();
-        collect(source, &Path::new(env!("CARGO_MANIFEST_DIR")).join(source), &mut files);
-        assert!(files.len() > before + 15, "this is not the source: {:?}", files.keys());
+    for (name, text) in SOURCES.iter().flat_map(|source| files_of(source)) {
+        let other = files.insert(name.clone(), text);
+        assert!(other.is_none(), "{name} has the name of a file of another crate");
     }
     files
 }
@@ -286,9 +331,9 @@ fn module_of(file: &str) -> Vec<String> {
     path.split('/').map(str::to_owned).collect()
 }
 
-/// The root of a crate, which may name all of its rooms.
+/// The root of a crate, which may name all of its rooms, and the list of kinds.
 fn is_root(file: &str) -> bool {
-    file.ends_with("/lib.rs")
+    file.ends_with("/lib.rs") || file == KINDS
 }
 
 /// All paths of a file that begin with `crate`, `super` or `voisin_kernels`, from the root of the
@@ -405,18 +450,19 @@ fn imports_run_downwards_only() {
     let mut broken = Vec::new();
     for (file, text) in files().iter().filter(|(file, _)| !is_root(file)) {
         let module = module_of(file);
-        let room = room_of(&module[0]).unwrap_or_else(|| panic!("{file} is in no room"));
+        let module: Vec<&str> = module.iter().map(String::as_str).collect();
+        let room = room_of(&module).unwrap_or_else(|| panic!("{file} is in no room"));
         let (_, below) = ROOMS.iter().find(|(name, _)| *name == room).unwrap();
         for path in paths(file, text) {
-            let first = path.split("::").next().unwrap();
-            let Some(named) = room_of(first) else {
+            let Some(named) = room_of(&path.split("::").collect::<Vec<_>>()) else {
                 broken.push(format!("{file}: {path} is in no room"));
                 continue;
             };
             let exception =
                 EXCEPTIONS.iter().find(|(in_file, to, _)| in_file == file && *to == path);
             used.extend(exception);
-            if named != room && !below.contains(&named) && exception.is_none() {
+            let may = named == room || named == "kinds" || below.contains(&named);
+            if !may && exception.is_none() {
                 broken.push(format!("{file} of {room} names {path} of {named}"));
             }
         }
@@ -465,6 +511,127 @@ fn file_of<'f>(
     }
 }
 
+/// An entry of the list of kinds: its name, and the words and signs of each of its fields.
+type Listed = (String, BTreeMap<String, Vec<String>>);
+
+/// The list of kinds.
+fn kinds(list: &str) -> Vec<Listed> {
+    let tokens = tokens(list);
+    let begin = tokens.windows(3).position(|three| three == ["$", "then", "!"]).unwrap();
+    let (mut kinds, mut at) = (Vec::<Listed>::new(), begin + 4);
+    while tokens[at] != "}" {
+        if tokens[at + 1] != "{" {
+            kinds.push((tokens[at].clone(), BTreeMap::new()));
+            at += 1;
+        }
+        let end = at + tokens[at..].iter().position(|token| token == "}").unwrap();
+        let fields = &mut kinds.last_mut().unwrap().1;
+        fields.insert(tokens[at].clone(), tokens[at + 2..end].to_vec());
+        at = end + 1;
+    }
+    kinds
+}
+
+/// The paths that a field of the list of kinds names.
+fn named_in_list(list: &str, field: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (_, fields) in kinds(list) {
+        let tokens = &fields[field];
+        for at in (0..tokens.len()).filter(|at| tokens[*at] == "crate") {
+            leaves(tokens, at + 2, Vec::new(), &mut found);
+        }
+    }
+    found
+}
+
+/// The words of a name: those of `LshStats` are `lsh` and `stats`.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut before = ' ';
+    for c in name.chars() {
+        if c == '_' || c.is_uppercase() && before.is_lowercase() {
+            words.push(String::new());
+        }
+        before = c;
+        words.last_mut().unwrap().extend(c.to_lowercase().filter(|c| *c != '_'));
+    }
+    words
+}
+
+/// The variants and types that the list declares for a kind, as they are written elsewhere.
+fn declared((_, fields): &Listed) -> Vec<Vec<String>> {
+    let before = |field: &str, sign: &str| {
+        let two = fields[field].windows(2).filter(move |two| two[1] == sign);
+        two.map(|two| two[0].clone()).collect::<Vec<_>>()
+    };
+    let variants = |of: &str, names: Vec<String>| {
+        let variant = |name| vec![of.to_owned(), "::".to_owned(), name];
+        names.into_iter().map(variant).collect::<Vec<_>>()
+    };
+    let types = before("stats", "in").into_iter().map(|name| vec![name]).collect();
+    [
+        variants("Kind", before("keys", "=")),
+        variants("Strategy", before("paths", "exact")),
+        variants("Invariant", before("invariants", ";")),
+        types,
+    ]
+    .concat()
+}
+
+#[test]
+fn a_kind_is_named_in_its_folder_and_in_the_list_of_kinds_only() {
+    let files = files();
+    let is_in =
+        |file: &str, place: &str| file == place || place.ends_with('/') && file.starts_with(place);
+    let listed = kinds(&files[KINDS]);
+    let has_folder = |kind: &str| files.contains_key(&format!("kinds/{kind}/mod.rs"));
+    let with_folder = listed.iter().filter(|(kind, _)| has_folder(&kind.to_lowercase()));
+    let with_folder: Vec<&Listed> = with_folder.collect();
+    assert!(with_folder.len() >= 2 && listed.len() > with_folder.len(), "{listed:?}");
+    let others = ["crates/voisin-cli/src", "crates/voisin-python/src"].into_iter();
+    let others: Vec<_> = others.flat_map(files_of).collect();
+    let (mut broken, mut used) = (Vec::new(), BTreeSet::new());
+    for (file, text) in files.iter().chain(others.iter().map(|(file, text)| (file, text))) {
+        let tokens = tokens(text);
+        for listed in with_folder.iter().filter(|_| file != KINDS) {
+            let kind = listed.0.to_lowercase();
+            let declared = declared(listed);
+            let is_named = tokens.iter().any(|token| words(token).contains(&kind))
+                || declared.iter().any(|name| tokens.windows(name.len()).any(|some| some == name));
+            if !is_named || is_in(file, &format!("kinds/{kind}/")) {
+                continue;
+            }
+            let mut allowed =
+                NAMED.iter().filter(|(of, place, _)| *of == kind && is_in(file, place));
+            match allowed.next() {
+                Some(allowed) => drop(used.insert(allowed)),
+                None => broken.push(format!("{file} names {kind}")),
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert_eq!(used, NAMED.iter().collect(), "every exception is needed");
+}
+
+#[test]
+fn names_of_kinds_are_found_in_names_and_in_the_list() {
+    assert_eq!(words("LshStats"), ["lsh", "stats"]);
+    assert_eq!(words("IVF_LISTS"), ["ivf", "lists"]);
+    assert_eq!(words("hash_tables"), ["hash", "tables"]);
+    let list = "macro_rules! each_kind { ($then:ident) => { $then! {
+        /// A kind.
+        One \"one\" keys { ONE = 1; } paths { First \"first\" exact: true, by: crate::a::First; }
+            stats { one: OneStats in crate::one::stats; } invariants { Good \"good\"; }
+        Two \"two\" keys {} paths {} stats {} invariants {}
+    } } }";
+    let found = kinds(list);
+    assert_eq!(found.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), ["One", "Two"]);
+    let declared = declared(&found[0]).iter().map(|name| name.concat()).collect::<Vec<_>>();
+    assert_eq!(declared, ["Kind::ONE", "Strategy::First", "Invariant::Good", "OneStats"]);
+    assert_eq!(named_in_list(list, "paths"), ["a::First".to_owned()].into());
+    assert!(self::declared(&found[1]).is_empty());
+}
+
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let files = files();
@@ -484,6 +651,14 @@ fn no_files_import_each_other_in_a_circle() {
             .filter(|named| *named != file && !module_of(named).starts_with(&own))
             .collect();
         imports.insert(file, named);
+    }
+    imports.insert(KINDS, BTreeSet::new());
+    for (field, file) in TAKEN {
+        assert!(tokens(&files[*file]).iter().any(|token| token == "each_kind"), "{file}");
+        let taken = named_in_list(&files[KINDS], field);
+        assert!(!taken.is_empty(), "the list of kinds has nothing in {field}");
+        let named = taken.iter().filter_map(|path| file_of(path, &modules, &handed_on));
+        imports.get_mut(file).unwrap().extend(named);
     }
     let arrows = imports.values().map(BTreeSet::len).sum::<usize>();
     assert!(arrows > 200, "this is not what the files import: {arrows} arrows");

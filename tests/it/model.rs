@@ -115,8 +115,8 @@ enum Way {
     Planned,
     Graph,
     Exact,
-    /// As many inverted lists as `ef`.
-    Lists,
+    /// By a kind, with one of its efforts.
+    Of(IndexKind),
 }
 
 /// Few ids, so that they meet often; among them the smallest and the largest.
@@ -139,7 +139,12 @@ fn step() -> impl Strategy<Value = Step> {
         (index.clone(), prop::option::weighted(0.3, any::<u8>()), any::<u8>()),
         prop_oneof![Just(0), Just(1), 1..12usize, Just(usize::MAX)],
         prop_oneof![Just(0), 1..20usize, Just(1000), Just(usize::MAX)],
-        prop_oneof![Just(Way::Planned), Just(Way::Graph), Just(Way::Exact), Just(Way::Lists),],
+        prop_oneof![
+            Just(Way::Planned),
+            Just(Way::Graph),
+            Just(Way::Exact),
+            prop::sample::select(IndexKind::ALL).prop_map(Way::Of),
+        ],
         (
             prop::option::weighted(0.4, prop::collection::vec(any::<u8>(), 0..60)),
             prop::bool::weighted(0.8),
@@ -428,10 +433,11 @@ fn search<D: Metric>(
         Way::Planned => &mut nns,
         Way::Graph if reader.kinds().contains(&IndexKind::Hnsw) => nns.walk_graph(),
         Way::Graph => &mut nns,
-        Way::Lists if reader.kinds().contains(&IndexKind::Ivf) => {
-            nns.kind(IndexKind::Ivf).nprobe(query.ef)
+        Way::Of(kind) if reader.kinds().contains(&kind) => {
+            let efforts = kind.efforts();
+            nns.kind(kind).parameters(efforts[query.ef % efforts.len()]).unwrap()
         }
-        Way::Lists => &mut nns,
+        Way::Of(_) => &mut nns,
         Way::Exact => nns.exact(),
     };
     if let Some(candidates) = &candidates {

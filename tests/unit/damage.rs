@@ -445,7 +445,7 @@ fn wrong_missing_and_superfluous_hashes_are_found() {
         place.delete(wtxn, piece).unwrap();
         place.put(wtxn, Key { n: piece.n + 1, ..piece }, body).unwrap();
     });
-    let trained = key(Kind::LSH, crate::format::lsh::TRAINED, 0);
+    let trained = key(Kind::LSH, crate::kinds::lsh::format::TRAINED, 0);
     Patient::expect(Invariant::Hashes, |wtxn, place| {
         change(wtxn, place, trained, |body| body[0] ^= 1)
     });
@@ -457,7 +457,7 @@ fn wrong_missing_and_superfluous_hashes_are_found() {
     let slot = vec![0, 0, 0, 0, 1, 0, 0, 0];
     for (superfluous, invariant) in [
         (key(Kind::LSH, 30 << 3, 0), Invariant::Keys),
-        (key(Kind::LSH, crate::format::lsh::TRAINED, 1), Invariant::Keys),
+        (key(Kind::LSH, crate::kinds::lsh::format::TRAINED, 1), Invariant::Keys),
         (key(Kind::LSH, 1 << 3, 1), Invariant::Hashes),
     ] {
         Patient::expect(invariant, |wtxn, place| {

@@ -6,7 +6,8 @@
 - the time and the length of `voisin report` of a million items;
 - `voisin bench` against `compare`, by the best of its rounds at each effort, on the sets of DATA.
 
-    python3 crates/voisin-cli/bench/figures.py DATA [--rows N] [--indexes N] [--figures FILE]
+    python3 crates/voisin-cli/bench/figures.py DATA [--rows N] [--passes N] [--indexes N]
+        [--figures FILE]
 
 DATA is the folder that `compare` takes (bench/README.md). `--figures` has the figures of a run of
 `compare -- quick` on this machine; without it, one is made, of voisin alone. It prints a table, and
@@ -40,7 +41,6 @@ MEMORY = "512M"
 MEMORY_BYTES = 512 << 20
 # What a process has before it loads anything.
 OWN_BYTES = 24 << 20
-PASSES = 3
 STARTS = 21
 
 
@@ -95,7 +95,7 @@ def peak_anonymous(*line: object) -> int:
     return most
 
 
-def loads(table: Table, scratch: Path, rows: int) -> Path:
+def loads(table: Table, scratch: Path, rows: int, passes: int) -> Path:
     """Loads in turn with the engine. Returns an index of all rows."""
     run(ENGINE, "rows", scratch, rows)
     kept = scratch / "kept"
@@ -104,7 +104,7 @@ def loads(table: Table, scratch: Path, rows: int) -> Path:
     files = ["rows.npy", "rows.fvecs", "rows.parquet"]
     own: list[float] = []
     times: dict[str, list[float]] = {file: [] for file in files}
-    for turn in range(PASSES):
+    for turn in range(passes):
         index = scratch / f"index {turn}"
         own.append(float(run(ENGINE, "load", scratch / "rows.f32", index)))
         run("rm", "-r", index)
@@ -186,6 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--indexes", type=int, default=1000)
     parser.add_argument("--figures", type=Path)
     options = parser.parse_args()
@@ -195,7 +196,7 @@ def main() -> None:
     # Not in /tmp, which may be in memory.
     with tempfile.TemporaryDirectory(dir=TARGET) as folder:
         scratch = Path(folder)
-        index = loads(table, scratch, options.rows)
+        index = loads(table, scratch, options.rows, options.passes)
         first_byte(table, scratch, options.indexes)
         report(table, scratch, index, options.rows)
         bench(table, scratch, options.data, options.figures)

@@ -259,8 +259,8 @@ mod tests {
             Error::InvalidCondition { what: "{}: it names no field".to_owned() },
             Error::KindMismatch {
                 index: 1,
-                kind: voisin::IndexKind::Ivf,
-                has: "flat, hnsw".to_owned(),
+                kind: voisin::IndexKind::Hnsw,
+                has: "flat".to_owned(),
                 action: "searched",
             },
             Error::TornEdit { index: 1 },

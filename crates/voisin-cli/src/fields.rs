@@ -49,7 +49,7 @@ pub(crate) fn field(text: &str) -> Result<Field, String> {
 
 /// A kind of index, as it is given.
 pub(crate) fn kind(text: &str) -> Result<IndexKind, String> {
-    IndexKind::of_name(text).ok_or_else(|| "the kinds are flat, hnsw, ivf and lsh".to_owned())
+    IndexKind::of_name(text).ok_or_else(|| format!("the kinds are {}", kinds_of(IndexKind::ALL)))
 }
 
 /// The name of a type of fields.

@@ -14,7 +14,7 @@ use crate::chart::{Line, bars, curves, escape, histogram};
 use crate::commands::stats::{LAYER_HEADS, layers as layers_of, rows_of};
 use crate::failure::in_our_words;
 use crate::keys::Key;
-use crate::measure::{EFFORTS, ENOUGH};
+use crate::measure::ENOUGH;
 use crate::place::on_index;
 use crate::ui::{bytes, number};
 
@@ -27,9 +27,6 @@ const COMPONENTS: u64 = 4_000_000_000;
 const QUERIES: (u64, u64) = (16, 256);
 /// No further effort is measured after this time, for each kind of index.
 const ENOUGH_TIME: Duration = Duration::from_secs(6);
-/// Efforts of kinds whose lists are probed, or that keep a promise of recall.
-const PROBES: [usize; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
-const PROMISES: [f64; 6] = [0.5, 0.7, 0.8, 0.9, 0.95, 0.99];
 /// With fewer items, every answer is exact.
 const LEAST_ITEMS: u64 = 1000;
 
@@ -59,7 +56,7 @@ pub fn describe(index: &AnyIndex, measures: bool, cancel: Cancel<'_>) -> Result<
     if !index.is_metric_known() {
         return Ok(html + "<p>The metric is another program's: recall is not measured.</p>");
     }
-    if stats.index_kinds.iter().all(|kind| *kind == IndexKind::Flat) {
+    if stats.index_kinds.iter().all(|kind| kind.efforts() == [""]) {
         return Ok(
             html + "<p>There is no graph, and no other structure: every answer is exact.</p>"
         );
@@ -117,49 +114,9 @@ fn pictures(stats: &Stats) -> String {
     html
 }
 
-/// How much a search of a kind looks at.
-#[derive(Clone, Copy)]
-enum Effort {
-    /// Candidates of the graph that are expanded.
-    Ef(usize),
-    /// Inverted lists that are read.
-    Lists(usize),
-    /// The recall that is promised.
-    Promise(f64),
-    /// All of it.
-    Exact,
-}
-
-impl Effort {
-    /// Those of a kind, ascending.
-    fn of(kind: IndexKind) -> Vec<Self> {
-        match kind {
-            IndexKind::Hnsw => EFFORTS.map(Self::Ef).to_vec(),
-            IndexKind::Ivf => PROBES.map(Self::Lists).to_vec(),
-            IndexKind::Lsh => PROMISES.map(Self::Promise).to_vec(),
-            _ => vec![Self::Exact],
-        }
-    }
-
-    fn set<S: Searchable>(self, query: &mut Query<'_, S>) {
-        match self {
-            Self::Ef(ef) => drop(query.ef_search(ef)),
-            Self::Lists(lists) => drop(query.nprobe(lists)),
-            Self::Promise(recall) => drop(query.recall(recall)),
-            Self::Exact => drop(query.exact()),
-        }
-    }
-}
-
-impl std::fmt::Display for Effort {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ef(ef) => write!(f, "ef {ef}"),
-            Self::Lists(lists) => write!(f, "nprobe {lists}"),
-            Self::Promise(recall) => write!(f, "recall {recall}"),
-            Self::Exact => write!(f, "exact"),
-        }
-    }
+/// The effort of a search, for a person: `ef 40` for `ef=40`.
+fn effort_name(effort: &str) -> String {
+    if effort.is_empty() { "exact".to_owned() } else { effort.replace('=', " ") }
 }
 
 /// Recall against time, measured by items of the index, for each kind of index that it has. For
@@ -178,20 +135,19 @@ where
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for kind in &stats.index_kinds {
         let (began, mut points) = (Instant::now(), Vec::new());
-        for effort in Effort::of(*kind) {
+        for effort in kind.efforts() {
             let mut query = snapshot.search(K_NEAREST);
-            query.kind(*kind).cancel(cancel);
-            effort.set(&mut query);
-            let took = median(&query, sample, cancel)?;
-            if matches!(effort, Effort::Exact) {
-                rows.push(row(*kind, effort, "1".to_owned(), String::new(), took));
+            query.kind(*kind).cancel(cancel).parameters(effort)?;
+            let (took, name) = (median(&query, sample, cancel)?, effort_name(effort));
+            if effort.is_empty() {
+                rows.push(row(*kind, name, "1".to_owned(), String::new(), took));
                 points.push((1.0, took, format!("exact in {}", time(took))));
                 break;
             }
             let found = query.measure_recall(sample.len() as u32)?;
             let between = format!("{:.4} to {:.4}", found.low, found.high);
-            rows.push(row(*kind, effort, format!("{:.4}", found.mean), between, took));
-            let label = format!("recall {:.4} in {} at {effort}", found.mean, time(took));
+            let label = format!("recall {:.4} in {} at {name}", found.mean, time(took));
+            rows.push(row(*kind, name, format!("{:.4}", found.mean), between, took));
             points.push((found.mean, took, label));
             if found.mean >= ENOUGH || began.elapsed() > ENOUGH_TIME {
                 break;
@@ -206,8 +162,8 @@ where
     Ok(figure(&chart) + &table(&heads, rows.into_iter()))
 }
 
-fn row(kind: IndexKind, effort: Effort, recall: String, between: String, us: f64) -> Vec<String> {
-    vec![kind.name().to_owned(), effort.to_string(), recall, between, time(us)]
+fn row(kind: IndexKind, effort: String, recall: String, between: String, us: f64) -> Vec<String> {
+    vec![kind.name().to_owned(), effort, recall, between, time(us)]
 }
 
 /// Microseconds, for a person.

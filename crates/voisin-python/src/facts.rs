@@ -4,7 +4,9 @@ use std::fmt::Debug;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use voisin::{Certificate, Count, Finding, IndexKind, Inspected, Recall, Stats, Strategy, Way};
+use voisin::{
+    Certificate, Count, Figure, Finding, IndexKind, Inspected, Recall, Stats, Strategy, Way,
+};
 
 fn of_class<'py>(
     py: Python<'py>,
@@ -32,9 +34,9 @@ pub(crate) fn kind_names(kinds: &[IndexKind]) -> Vec<&'static str> {
     kinds.iter().map(|kind| kind.name()).collect()
 }
 
-/// The name of an access path: that of Rust, in small letters.
-pub(crate) fn strategy_name(strategy: Strategy) -> String {
-    shown(strategy).to_lowercase()
+/// The name of an access path.
+pub(crate) fn strategy_name(strategy: Strategy) -> &'static str {
+    strategy.name()
 }
 
 pub(crate) fn certificate<'py>(
@@ -132,6 +134,17 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
             imbalance: lists.imbalance, trained_on: lists.trained_on);
         of_class(py, "ListStats", &fields)
     });
+    let structures = PyDict::new(py);
+    for (kind, figures) in stats.figures() {
+        let by_name = PyDict::new(py);
+        for (name, figure) in figures {
+            match figure {
+                Figure::Count(count) => by_name.set_item(name, count)?,
+                Figure::Ratio(ratio) => by_name.set_item(name, ratio)?,
+            }
+        }
+        structures.set_item(kind.name(), by_name)?;
+    }
     let layers: PyResult<Vec<_>> = stats
         .layers
         .iter()
@@ -153,7 +166,7 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
         free_slots: stats.free_slots, dimensions: stats.dimensions, dtype: stats.form,
         m: stats.m, m0: stats.m0, ef_construction: stats.ef_construction, alpha: stats.alpha,
         codes: codes.transpose()?, range: range.transpose()?, lists: lists.transpose()?,
-        layers: layers?, index_kinds: kind_names(&stats.index_kinds),
+        structures: structures, layers: layers?, index_kinds: kind_names(&stats.index_kinds),
         records: stats.records, record_bytes: stats.record_bytes, kinds: kinds,
         bytes: stats.bytes(), hot_bytes: stats.hot_bytes(), cold_bytes: stats.cold_bytes(),
         memory_bytes: stats.memory_bytes, file: file(py, stats)?, warnings: warnings);

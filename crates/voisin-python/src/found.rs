@@ -181,7 +181,7 @@ impl Found {
     /// What answered: `"graph"`, `"all"` (an exact scan of all vectors), `"candidates"` (one of
     /// those that a filter leaves), or the name of another kind's way, such as `"lists"`.
     #[getter]
-    fn strategy(&self) -> String {
+    fn strategy(&self) -> &'static str {
         each!(One, &self.one, found, _K => strategy_name(found.strategy))
     }
 

@@ -137,7 +137,8 @@ def test_what_python_has_becomes_json(index):
         b"{\xff}",
         b'{"a":1',
         b"{" * 10_000,
-        b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+        # Python 3.14 reads 10 000 levels.
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
     ):
         index.set_record(1, data)
         assert index.get_record(1) == data

@@ -16,6 +16,7 @@ use crate::format::meta::Meta;
 use crate::graph::beam::{Beam, Scope, SearchTask};
 use crate::graph::interleave::interleave;
 use crate::graph::{self, Candidate, DistanceComputer, Reach};
+use crate::search::paths::parameter::{COUNTS, Parameter, count};
 use crate::search::{Search, SearchContext, Strategy};
 use crate::store::prepared_query::PreparedQuery;
 use crate::store::sections::codes::search::{CodeEstimator, CodeQueries};
@@ -62,6 +63,15 @@ impl AccessPath for Graph {
 
     fn kind(&self) -> IndexKind {
         IndexKind::Hnsw
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        const EF: Parameter = Parameter {
+            name: "ef",
+            remedy: COUNTS,
+            set: |request, value| count(value).map(|ef| request.ef_search = ef).is_some(),
+        };
+        &[EF]
     }
 
     fn is_calibrated(&self, meta: &Meta) -> bool {

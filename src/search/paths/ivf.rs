@@ -16,6 +16,7 @@ use crate::flat::{Slots, scan};
 use crate::format::ivf::Part;
 use crate::format::meta::Meta;
 use crate::search::effort::ef_for;
+use crate::search::paths::parameter::{COUNTS, Parameter, count};
 use crate::search::request::Cancel;
 use crate::search::{AnyView, Request, Search, SearchContext, Strategy};
 use crate::store::sections::ivf::part;
@@ -63,6 +64,17 @@ impl AccessPath for InvertedLists {
 
     fn kind(&self) -> IndexKind {
         IndexKind::Ivf
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        const NPROBE: Parameter = Parameter {
+            name: "nprobe",
+            remedy: COUNTS,
+            set: |request, value| {
+                count(value).map(|lists| request.efforts.set(IndexKind::Ivf, lists)).is_some()
+            },
+        };
+        &[NPROBE]
     }
 
     fn is_calibrated(&self, meta: &Meta) -> bool {

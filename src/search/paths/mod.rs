@@ -1,25 +1,38 @@
 //! Access paths: the ways to answer a query, one file each, with its cost estimate and its search.
+//! Those of kinds of index are in their folders.
 
 mod candidates;
 mod filtered;
 mod flat;
 mod graph;
-mod ivf;
-mod lsh;
+pub(crate) mod ivf;
+pub(crate) mod parameter;
 
-use self::candidates::CandidateList;
+pub(crate) use self::candidates::CandidateList;
 pub(crate) use self::flat::Flat;
-pub(super) use self::graph::{Estimator, Graph, MIN_ADAPTIVE_BITS, STOP_EXPONENT, glance};
-use self::ivf::InvertedLists;
-use self::lsh::Lsh;
+pub(crate) use self::graph::Graph;
+pub(super) use self::graph::{Estimator, MIN_ADAPTIVE_BITS, STOP_EXPONENT, glance};
+use self::parameter::Parameter;
 use super::{AnyView, Search, Strategy};
 use crate::error::Result;
 use crate::format::meta::Meta;
+use crate::kinds::each_kind;
 use crate::top_k::Found;
 use crate::types::IndexKind;
 
-/// All access paths; of equal costs, the first is taken.
-pub(crate) const PATHS: &[&dyn AccessPath] = &[&Graph, &Flat, &CandidateList, &InvertedLists, &Lsh];
+macro_rules! paths {
+    ($($(#[$about:meta])* $kind:ident $name:literal
+        keys $keys:tt section $section:tt snapshot $snapshot:tt
+        paths {
+            $($(#[$doc:meta])* $path:ident $path_name:literal exact: $exact:literal, by: $by:expr;)*
+        }
+        efforts $efforts:tt stats $stats:tt invariants $invariants:tt)*
+    ) => {
+        /// All access paths; of equal costs, the first is taken.
+        pub(crate) const PATHS: &[&dyn AccessPath] = &[$($(&$by,)*)*];
+    };
+}
+each_kind!(paths);
 
 /// An access path.
 pub(crate) trait AccessPath: Sync {
@@ -28,6 +41,11 @@ pub(crate) trait AccessPath: Sync {
 
     /// The kind of index that it searches.
     fn kind(&self) -> IndexKind;
+
+    /// The parameters that only its searches have, by name.
+    fn parameters(&self) -> &'static [Parameter] {
+        &[]
+    }
 
     /// Whether it is known how much effort of it a recall below 1 takes. Not asked of exact paths.
     fn is_calibrated(&self, _meta: &Meta) -> bool {

@@ -2,7 +2,7 @@
 
 use heed::RoTxn;
 
-use super::list::{SECTIONS, index_kinds, kinds};
+use super::list::{SECTIONS, index_kinds, kinds, section_of};
 use crate::error::{Error, Result};
 use crate::format::Kind;
 use crate::memory::budget_bytes;
@@ -20,8 +20,11 @@ pub(crate) fn count<'t, S: Source<'t>>(
     environment: Environment,
 ) -> Result<Stats> {
     let meta = &view.snapshot.meta;
-    let mut kinds: Vec<KindStats> =
-        kinds().into_iter().map(|kind| KindStats { kind, values: 0, bytes: 0 }).collect();
+    let new = |kind| {
+        let is_hot = section_of(kind).is_some_and(|section| section.is_hot(kind, meta));
+        KindStats { kind, values: 0, bytes: 0, is_hot }
+    };
+    let mut kinds: Vec<KindStats> = kinds().into_iter().map(new).collect();
     for entry in place.all(rtxn)? {
         let (key, value) = entry?;
         let stats =
@@ -33,29 +36,11 @@ pub(crate) fn count<'t, S: Source<'t>>(
     }
     let mut stats = Stats {
         items: meta.items.into(),
-        pending: 0,
-        removed: 0,
         slots: meta.slots.into(),
-        free_slots: 0,
-        form: "",
-        saturated: 0,
-        range: None,
         index_kinds: index_kinds(meta),
-        tail: 0,
-        m: 0,
-        m0: 0,
-        ef_construction: 0,
-        alpha: 0.0,
-        codes: None,
-        lists: None,
-        lsh: None,
-        layers: Vec::new(),
-        records: 0,
-        record_bytes: 0,
-        kinds,
-        environment,
         dimensions: meta.dimensions as usize,
         memory_bytes: budget_bytes(None),
+        ..Stats::new(kinds, environment)
     };
     let view = view.on_any_source();
     SECTIONS.iter().try_for_each(|section| section.stats(&view, &mut stats))?;

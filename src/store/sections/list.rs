@@ -5,32 +5,41 @@ use super::fields::FieldsSection;
 use super::graph::GraphSection;
 use super::ids::IdsSection;
 use super::item_keys::ItemKeysSection;
-use super::ivf::IvfSection;
-use super::lsh::LshSection;
 use super::records::RecordsSection;
 use super::section::Section;
 use super::sets::SetsSection;
 use super::vectors::VectorsSection;
 use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
+use crate::kinds::each_kind;
 use crate::types::IndexKind;
 
-/// The sections in the order of prefetching: first what every search needs, then the vectors, by
-/// far the largest, then what searches do not read.
-pub(crate) const SECTIONS: &[&dyn Section] = &[
-    &GraphSection,
-    &IdsSection,
-    &IvfSection,
-    &LshSection,
-    &CodesSection,
-    #[cfg(test)]
-    &super::exercise::FingerprintsSection,
-    &VectorsSection,
-    &SetsSection,
-    &ItemKeysSection,
-    &RecordsSection,
-    &FieldsSection,
-];
+macro_rules! sections {
+    ($($(#[$about:meta])* $kind:ident $name:literal
+        keys $keys:tt
+        section { $($section:expr)? }
+        snapshot $snapshot:tt paths $paths:tt efforts $efforts:tt stats $stats:tt
+        invariants $invariants:tt)*
+    ) => {
+        /// The sections in the order of prefetching: first what every search needs, and what those
+        /// of kinds of index do, then the vectors, by far the largest, then what searches do not
+        /// read.
+        pub(crate) const SECTIONS: &[&dyn Section] = &[
+            &GraphSection,
+            &IdsSection,
+            $($(&$section,)?)*
+            &CodesSection,
+            #[cfg(test)]
+            &super::exercise::FingerprintsSection,
+            &VectorsSection,
+            &SetsSection,
+            &ItemKeysSection,
+            &RecordsSection,
+            &FieldsSection,
+        ];
+    };
+}
+each_kind!(sections);
 
 /// The section that stores values of a kind.
 pub(crate) fn section_of(kind: Kind) -> Option<&'static dyn Section> {

@@ -24,7 +24,6 @@ pub(crate) mod ids;
 pub(crate) mod item_keys;
 pub(crate) mod ivf;
 pub(crate) mod list;
-pub(crate) mod lsh;
 pub(crate) mod records;
 pub(crate) mod relabel;
 pub(crate) mod repair;

@@ -26,6 +26,17 @@ pub(crate) type AnyView<'s, 'v, 't> = View<'s, 't, &'v (dyn Source<'t> + 'v)>;
 /// A pointer table whose values DELTA lists, with their kind and sub.
 pub(crate) type Listed<T> = (Kind, u8, T);
 
+/// What becomes of the values of a section when all stored vectors are encoded by another scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rescaled {
+    /// The edit stores each vector, by the write buffer of the section, if it has one.
+    Edited,
+    /// They stay as they are.
+    Kept,
+    /// They are deleted, and the next build makes others.
+    Forgotten,
+}
+
 /// A section: see the module. The methods without a default are those that no section may forget.
 pub(crate) trait Section: Sync {
     /// Its key kinds, ascending.
@@ -117,9 +128,15 @@ pub(crate) trait Section: Sync {
         Ok(None)
     }
 
-    /// Whether its values change when all stored vectors are encoded by another scale.
-    fn follows_scale(&self) -> bool {
-        true
+    /// What becomes of its values when all stored vectors are encoded by another scale.
+    fn rescaled(&self) -> Rescaled {
+        Rescaled::Edited
+    }
+
+    /// Whether searches read values of a kind of its from all over the index, however few items
+    /// they return.
+    fn is_hot(&self, _kind: Kind, _meta: &Meta) -> bool {
+        false
     }
 
     /// Its values for an index with renumbered slots.

@@ -85,6 +85,9 @@ struct How {
     /// How many inverted lists a search by the kind ivf probes
     #[arg(long, value_name = "N", conflicts_with_all = ["recall", "exact"])]
     nprobe: Option<usize>,
+    /// Parameters by name, such as ef=80 or nprobe=16, with commas between them
+    #[arg(long, value_name = "NAME=N,...", conflicts_with = "exact")]
+    parameters: Option<String>,
     /// Search by this kind that the index has, in place of the one that costs the least: flat,
     /// hnsw, ivf or lsh
     #[arg(long, value_name = "KIND", value_parser = kind, conflicts_with = "exact")]
@@ -154,7 +157,7 @@ impl Search {
         let candidates = candidates.or(prefix);
         let cancel = interrupt::is_requested;
         let mut query = index.search(how.k);
-        how.set(&mut query, &cancel);
+        how.set(&mut query, &cancel)?;
         match (&how.filtered.condition, &candidates) {
             (Some(condition), Some(_)) => {
                 query.candidates(condition).filter(&is_wanted);
@@ -234,7 +237,11 @@ pub(super) fn numbers(text: &str) -> Result<Vec<f32>> {
 }
 
 impl How {
-    fn set<'q, S>(&self, query: &mut Query<'q, S>, cancel: &'q (dyn Fn() -> bool + Sync))
+    fn set<'q, S>(
+        &self,
+        query: &mut Query<'q, S>,
+        cancel: &'q (dyn Fn() -> bool + Sync),
+    ) -> voisin::Result<()>
     where
         S: Searchable,
     {
@@ -260,6 +267,10 @@ impl How {
         if let Some(deadline) = self.deadline_ms {
             query.deadline(Duration::from_millis(deadline));
         }
+        if let Some(parameters) = &self.parameters {
+            query.parameters(parameters)?;
+        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::{Value, json};
-use voisin::{AnyIndex, Field, OldestReader, Options, Stats as Figures};
+use voisin::{AnyIndex, Field, Figure, OldestReader, Options, Stats as Figures};
 
 use super::create::describe;
 use crate::failure::{Result, in_our_words};
@@ -109,26 +109,15 @@ pub(crate) fn rows_of(stats: &Figures, fields: &[Field]) -> Vec<(&'static str, S
 /// The kinds of index with what they consist of, the fields and the records.
 fn kinds_and_records(stats: &Figures, fields: &[Field]) -> Vec<(&'static str, String)> {
     let mut rows = vec![("kinds", fields::kinds_of(&stats.index_kinds))];
-    if let Some(lists) = &stats.lists {
-        let text = format!(
-            "{} lists of {} to {} items, imbalance {:.2}, made of {} items",
-            number(lists.lists),
-            number(lists.smallest),
-            number(lists.largest),
-            lists.imbalance,
-            number(lists.trained_on)
-        );
-        rows.push(("ivf", text));
-    }
-    if let Some(lsh) = &stats.lsh {
-        let text = format!(
-            "{} tables, {} pieces of {:.1} items, the largest of {}",
-            lsh.tables,
-            number(lsh.pieces),
-            lsh.items_per_piece,
-            number(lsh.largest_piece)
-        );
-        rows.push(("lsh", text));
+    for (kind, figures) in stats.figures() {
+        let figures = figures.into_iter().map(|(name, figure)| {
+            let figure = match figure {
+                Figure::Count(count) => number(count),
+                ratio => ratio.to_string(),
+            };
+            format!("{} {figure}", name.replace('_', " "))
+        });
+        rows.push((kind.name(), figures.collect::<Vec<_>>().join(", ")));
     }
     if !fields.is_empty() {
         rows.push(("fields", fields::names_of(fields)));
@@ -201,22 +190,10 @@ pub(super) fn value_of(index: &AnyIndex, stats: &Figures, fields: &[Field]) -> V
     );
     let warnings: Vec<String> =
         stats.warnings().iter().map(|warning| in_our_words(&warning.to_string())).collect();
-    let lists = stats.lists.as_ref().map(|lists| {
-        json!({
-            "lists": lists.lists, "smallest": lists.smallest, "largest": lists.largest,
-            "imbalance": lists.imbalance, "trained_on": lists.trained_on,
-        })
-    });
-    let lsh = stats.lsh.as_ref().map(|lsh| {
-        json!({
-            "tables": lsh.tables, "trained_on": lsh.trained_on, "pieces": lsh.pieces,
-            "items_per_piece": lsh.items_per_piece, "largest_piece": lsh.largest_piece,
-        })
-    });
     let more = json!({
         "index_kinds": fields::kinds_json(&stats.index_kinds),
         "fields": fields::fields_json(fields), "records": stats.records,
-        "record_bytes": stats.record_bytes, "ivf": lists, "lsh": lsh,
+        "record_bytes": stats.record_bytes,
         "items": stats.items, "pending": stats.pending, "removed": stats.removed,
         "slots": stats.slots, "free_slots": stats.free_slots, "m": stats.m, "m0": stats.m0,
         "ef_construction": stats.ef_construction, "alpha": stats.alpha, "codes": codes,
@@ -229,6 +206,19 @@ pub(super) fn value_of(index: &AnyIndex, stats: &Figures, fields: &[Field]) -> V
     });
     if let (Some(value), Value::Object(more)) = (value.as_object_mut(), more) {
         value.extend(more);
+        value.extend(structures(stats));
     }
     value
+}
+
+/// The figures of each kind that has structures of its own, by its name.
+fn structures(stats: &Figures) -> impl Iterator<Item = (String, Value)> {
+    let value = |figure| match figure {
+        Figure::Count(count) => Value::from(count),
+        Figure::Ratio(ratio) => Value::from(ratio),
+    };
+    stats.figures().into_iter().map(move |(kind, figures)| {
+        let figures = figures.into_iter().map(|(name, figure)| (name.to_owned(), value(figure)));
+        (kind.name().to_owned(), Value::Object(figures.collect()))
+    })
 }

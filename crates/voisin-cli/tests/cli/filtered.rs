@@ -262,11 +262,13 @@ fn a_search_goes_by_the_kind_that_is_asked_for() {
         ("--kind flat", "all"),
         ("--kind hnsw --ef 50", "graph"),
         ("--kind ivf --nprobe 8", "lists"),
+        ("--kind ivf --parameters nprobe=8", "lists"),
         ("--exact", "all"),
     ] {
         let found = place.line(&format!("search notes --item 7 -k 3 {how} --json")).done().json();
         assert_eq!(found[0]["strategy"], strategy, "{how}");
     }
+    place.line("search notes --item 7 --parameters depth=3").failed(2, &["depth=3", "nprobe"]);
     let stats = place.line("stats notes --json").done().json();
     assert!(stats[0]["ivf"]["lists"].as_u64() > Some(1), "{stats:?}");
     assert_eq!(stats[0]["lsh"]["tables"], 16);

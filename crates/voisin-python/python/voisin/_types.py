@@ -281,6 +281,8 @@ class Stats:
     range: RangeStats | None
     lists: ListStats | None
     """The inverted lists, if there are any."""
+    structures: dict[str, dict[str, int | float]]
+    """The figures of each structure beside the graph, by the name of the kind of index."""
     layers: list[LayerStats]
     index_kinds: list[str]
     """The kinds of index that it has."""

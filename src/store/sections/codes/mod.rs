@@ -97,6 +97,10 @@ impl Section for CodesSection {
         &[Kind::CODES]
     }
 
+    fn is_hot(&self, _kind: Kind, _meta: &Meta) -> bool {
+        true
+    }
+
     fn is_listed(&self, key: Key) -> bool {
         key.sub == BLOCKS
     }

@@ -86,7 +86,7 @@ pub(super) fn train<'t>(
 }
 
 /// Training: computes the center, which is the mean of at most `most` of the vectors.
-pub(in crate::store::sections) fn train_on<'t>(
+pub(crate) fn train_on<'t>(
     view: &View<'_, 't, AnySource<'_, 't>>,
     slots: &RoaringBitmap,
     seed: u64,

@@ -30,6 +30,10 @@ impl Section for GraphSection {
         &[Kind::LINKS, Kind::SPILL, Kind::IN]
     }
 
+    fn is_hot(&self, kind: Kind, _meta: &Meta) -> bool {
+        kind != Kind::IN
+    }
+
     fn index_kind(&self) -> Option<IndexKind> {
         Some(IndexKind::Hnsw)
     }

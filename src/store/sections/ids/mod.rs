@@ -16,6 +16,7 @@ use super::repair::Repair;
 use super::section::{AnyView, Listed, Section};
 use crate::error::Result;
 use crate::format::ids::{self, IdGroup, SLOT_GROUP};
+use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
 use crate::store::checker::Checker;
 use crate::store::snapshot::Snapshot;
@@ -29,6 +30,10 @@ pub(crate) struct IdsSection;
 impl Section for IdsSection {
     fn kinds(&self) -> &'static [Kind] {
         &[Kind::SLOT_IDS, Kind::ID_SLOTS]
+    }
+
+    fn is_hot(&self, kind: Kind, _meta: &Meta) -> bool {
+        kind == Kind::SLOT_IDS
     }
 
     fn is_listed(&self, key: Key) -> bool {

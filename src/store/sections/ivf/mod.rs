@@ -24,7 +24,7 @@ use self::edit::IvfEdit;
 use self::moves::{Groups, list_puts};
 use super::relabel::{NONE as NO_SLOT, Relabel, Relabelled};
 use super::repair::Repair;
-use super::section::{AnyView, Listed, Section, SectionEdit};
+use super::section::{AnyView, Listed, Rescaled, Section, SectionEdit};
 use super::upkeep::{Upkeep, Upkept};
 use crate::distance::{Form, Metric};
 use crate::error::{Error, Result};
@@ -33,9 +33,10 @@ use crate::format::ivf::{
 };
 use crate::format::meta::Meta;
 use crate::format::{Damage, Key, Kind};
+use crate::kinds::ivf::stats::ListStats;
 use crate::kmeans::to_direction;
 use crate::store::checker::Checker;
-use crate::store::stats::{ListStats, Stats};
+use crate::store::stats::Stats;
 use crate::store::table::{Memory, Table};
 use crate::store::target::Put;
 use crate::types::{IndexKind, Slot};
@@ -183,8 +184,12 @@ impl Section for IvfSection {
     }
 
     /// The vectors are the same, but for rounding.
-    fn follows_scale(&self) -> bool {
-        false
+    fn rescaled(&self) -> Rescaled {
+        Rescaled::Kept
+    }
+
+    fn is_hot(&self, _kind: Kind, _meta: &Meta) -> bool {
+        true
     }
 
     /// The same lists, of the new slots; centers as they are.

@@ -11,6 +11,7 @@ use super::relabel::{Relabel, Relabelled};
 use super::repair::Repair;
 use super::section::{AnyView, Section};
 use crate::error::Result;
+use crate::format::meta::Meta;
 use crate::format::set::{CHUNK, SetKind};
 use crate::format::{Key, Kind};
 use crate::store::checker::Checker;
@@ -23,6 +24,10 @@ pub(crate) struct SetsSection;
 impl Section for SetsSection {
     fn kinds(&self) -> &'static [Kind] {
         &[Kind::SETS]
+    }
+
+    fn is_hot(&self, _kind: Kind, _meta: &Meta) -> bool {
+        true
     }
 
     fn looked_up(&self) -> &'static [Kind] {

@@ -25,12 +25,12 @@ pub(crate) const BLOCK: (Kind, u8) = (Kind::VECTORS, 0);
 pub(crate) const SINGLE: (Kind, u8) = (Kind::TAIL, 0);
 
 /// The key of a block.
-pub(in crate::store) fn block_key(index: u16, block: u32) -> Key {
+pub(crate) fn block_key(index: u16, block: u32) -> Key {
     Key::new(index, BLOCK.0, BLOCK.1, block)
 }
 
 /// The key of a vector in the tail.
-pub(in crate::store) fn single_key(index: u16, slot: Slot) -> Key {
+pub(crate) fn single_key(index: u16, slot: Slot) -> Key {
     Key::new(index, SINGLE.0, SINGLE.1, slot.0)
 }
 
@@ -40,6 +40,10 @@ pub(crate) struct VectorsSection;
 impl Section for VectorsSection {
     fn kinds(&self) -> &'static [Kind] {
         &[Kind::VECTORS, Kind::TAIL]
+    }
+
+    fn is_hot(&self, _kind: Kind, meta: &Meta) -> bool {
+        !meta.is_coded
     }
 
     fn index_kind(&self) -> Option<IndexKind> {

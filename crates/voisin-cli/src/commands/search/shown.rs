@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use voisin::{Explanation, FieldValue, Groups, PageToken, Searched, Strategy};
+use voisin::{Explanation, FieldValue, Groups, PageToken, Searched};
 
 use crate::failure::Result;
 use crate::fields::{value_json, value_text};
@@ -99,7 +99,7 @@ fn value_of<N: keys::Named>(number: usize, answer: &Searched<N>) -> Answer<'_> {
     Answer {
         query: number,
         neighbors: answer.nns.iter().map(neighbor).collect(),
-        strategy: name_of(answer.strategy),
+        strategy: answer.strategy.name(),
         exact: answer.strategy.is_exact(),
         timed_out: answer.timed_out,
         has_more: answer.has_more,
@@ -139,7 +139,7 @@ fn groups<N: keys::Named>(ui: &mut Ui, found: &Groups<FieldValue, N>) -> Result<
         });
         return ui.json(&json!({
             "query": 0, "groups": groups.collect::<Vec<_>>(),
-            "strategy": name_of(found.strategy), "exact": found.strategy.is_exact(),
+            "strategy": found.strategy.name(), "exact": found.strategy.is_exact(),
             "timed_out": found.timed_out, "distances": found.distances,
             "estimates": found.estimates,
         }));
@@ -161,7 +161,7 @@ fn explained_json<N>(explained: &Explanation<N>) -> Value {
     let ways = explained.ways.iter().map(|way| {
         let micros = |time: std::time::Duration| 1e6 * time.as_secs_f64();
         json!({
-            "strategy": name_of(way.strategy), "chosen": way.is_chosen,
+            "strategy": way.strategy.name(), "chosen": way.is_chosen,
             "changed_over": way.changed_over, "estimated_us": way.estimated.map(micros),
             "took_us": micros(way.took), "lists": way.lists, "distances": way.distances,
             "estimates": way.estimates, "pages": way.pages,
@@ -180,16 +180,5 @@ fn figure(distance: f32) -> String {
         format!("{distance:.6}")
     } else {
         format!("{distance:.5e}")
-    }
-}
-
-fn name_of(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::Graph => "graph",
-        Strategy::All => "all",
-        Strategy::Candidates => "candidates",
-        Strategy::Lists => "lists",
-        Strategy::Lsh => "lsh",
-        _ => "other",
     }
 }

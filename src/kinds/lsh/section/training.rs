@@ -1,12 +1,13 @@
 //! What META says of the tables, and their training: the center and the seed of all hashes.
 
+use voisin_kernels::lsh::Hasher;
+
 use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
 use crate::format::codes::Trained;
-use crate::format::lsh::{Part, TRAINED};
 use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
-use crate::lsh::Hasher;
+use crate::kinds::lsh::format::{Part, TRAINED};
 
 /// The key of the training.
 pub(super) fn trained_key(index: u16) -> Key {

@@ -16,20 +16,22 @@ pub(crate) mod training;
 mod upkeep;
 mod view;
 
+use voisin_kernels::lsh::is_sound;
+
 use self::edit::LshEdit;
 use self::training::part;
-use super::relabel::{Relabel, Relabelled};
-use super::repair::Repair;
-use super::section::{AnyView, Section, SectionEdit};
-use super::upkeep::{Upkeep, Upkept};
 use crate::distance::Metric;
 use crate::error::Result;
-use crate::format::lsh::Part;
 use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
-use crate::lsh::is_sound;
+use crate::kinds::lsh::format::Part;
+use crate::kinds::lsh::stats::LshStats;
 use crate::store::checker::Checker;
-use crate::store::stats::{LshStats, Stats};
+use crate::store::sections::relabel::{Relabel, Relabelled};
+use crate::store::sections::repair::Repair;
+use crate::store::sections::section::{AnyView, Rescaled, Section, SectionEdit};
+use crate::store::sections::upkeep::{Upkeep, Upkept};
+use crate::store::stats::Stats;
 use crate::store::target::Put;
 use crate::types::IndexKind;
 
@@ -73,6 +75,10 @@ impl Section for LshSection {
         // A part that does not decode is told by the edit, when it reads the tables.
         let has_none = matches!(part(0, meta), Ok(None));
         (!has_none).then(|| -> Box<dyn SectionEdit> { Box::new(LshEdit::new(meta.clone())) })
+    }
+
+    fn rescaled(&self) -> Rescaled {
+        Rescaled::Forgotten
     }
 
     fn relabel(&self, relabel: &Relabel<'_, '_, '_>) -> Result<Relabelled> {

@@ -3,14 +3,15 @@
 
 use std::collections::BTreeSet;
 
+use voisin_kernels::lsh::Hasher;
+
 use super::training::{decode, hasher, part, trained_key};
 use crate::error::Result;
 use crate::format::checksum::Sound;
 use crate::format::codes::Trained;
-use crate::format::lsh::{Entry, Part, Position, REGIONS, cut, encode};
 use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
-use crate::lsh::Hasher;
+use crate::kinds::lsh::format::{Entry, Part, Position, REGIONS, cut, encode};
 use crate::store::GoOn;
 use crate::store::sections::codes::training::train_on;
 use crate::store::sections::relabel::{Relabel, Relabelled};

@@ -18,17 +18,18 @@
 
 use std::borrow::Cow;
 
-use super::{AccessPath, CandidateList, Flat};
+use voisin_kernels::lsh::{Odds, Point, Reach, STEPS, sift};
+
 use crate::distance::{Form, prefetch};
 use crate::error::Result;
 use crate::flat::Slots;
-use crate::format::lsh::{Piece, Position, REGIONS};
 use crate::format::meta::Meta;
-use crate::lsh::{Odds, Point, Reach, STEPS, sift};
+use crate::kinds::lsh::format::{Piece, Position, REGIONS};
+use crate::kinds::lsh::section::tables::{Found as FoundPiece, HashTables};
+use crate::kinds::lsh::section::training::{has_tables, part};
+use crate::search::paths::{AccessPath, CandidateList, Flat};
 use crate::search::{Search, Strategy};
 use crate::store::prepared_query::PreparedQuery;
-use crate::store::sections::lsh::tables::{Found as FoundPiece, HashTables};
-use crate::store::sections::lsh::training::{has_tables, part};
 use crate::store::source::Source;
 use crate::top_k::{Found, TopK};
 use crate::types::{IndexKind, Slot};
@@ -67,9 +68,9 @@ const AHEAD: usize = 8;
 const CHECKED_PIECES: usize = 512;
 
 /// Searches the tables of hashes.
-pub(crate) struct Lsh;
+pub(crate) struct HashPath;
 
-impl AccessPath for Lsh {
+impl AccessPath for HashPath {
     fn strategy(&self) -> Strategy {
         Strategy::Lsh
     }

@@ -7,8 +7,8 @@ use super::training::{decode, part, trained_key};
 use crate::error::{Error, Result};
 use crate::format::checksum::{Sound, unverified};
 use crate::format::codes::Trained;
-use crate::format::lsh::{Piece, Position, REGIONS, TRAINED};
 use crate::format::{Key, Kind};
+use crate::kinds::lsh::format::{Piece, Position, REGIONS, TRAINED};
 use crate::store::meter;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::Source;
@@ -26,13 +26,13 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
     /// The tables. `None` if there are none.
     pub(crate) fn hash_tables(&self) -> Result<Option<&'s HashTables<'t>>> {
         let snapshot: &'s Snapshot<'t> = self.snapshot;
-        if let Some(tables) = snapshot.hash_tables.get() {
+        if let Some(tables) = snapshot.kept.hash_tables.get() {
             return Ok(Some(tables));
         }
         let Some(part) = part(snapshot.index, &snapshot.meta)? else { return Ok(None) };
         let trained = self.hash_training()?;
         let new = || HashTables::new(snapshot.memory, &trained, part);
-        Ok(Some(snapshot.hash_tables.get_or_init(new)))
+        Ok(Some(snapshot.kept.hash_tables.get_or_init(new)))
     }
 
     /// The pieces of a table whose entries have this first digit, ascending.

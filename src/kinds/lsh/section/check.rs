@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::format::Key;
 use crate::format::checksum::unverified;
 use crate::format::codes::Trained;
-use crate::format::lsh::{Piece, Position, REGIONS, TRAINED};
 use crate::format::set::SetKind;
+use crate::kinds::lsh::format::{Piece, Position, REGIONS, TRAINED};
 use crate::store::checker::{Checker, Invariant};
 use crate::types::Slot;
 

@@ -7,10 +7,12 @@
 //! begins with each digit that any has. So an entry has one place, which a search of the greatest
 //! key finds, and a change rewrites one piece.
 
-use super::{Damage, Key, Kind, take, take_u32};
-use crate::lsh::{DIGIT_BITS, DIGITS};
+use voisin_kernels::lsh::{DIGIT_BITS, DIGITS};
 
-/// The sub of the key of the training, a [`Trained`](super::codes::Trained) like that of the codes.
+use crate::format::{Damage, Key, Kind, take, take_u32};
+
+/// The sub of the key of the training, a [`Trained`](crate::format::codes::Trained) like that of
+/// the codes.
 pub(crate) const TRAINED: u8 = u8::MAX;
 /// The maximum number of tables: a sub has 5 bits for them.
 pub(crate) const MAX_TABLES: usize = 31;

@@ -7,14 +7,15 @@
 
 use std::collections::BTreeMap;
 
+use voisin_kernels::lsh::Hasher;
+
 use super::training::{decode, hasher, part, trained_key};
 use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
-use crate::format::lsh::{Entry, MAX_ENTRIES, Piece, Position, cut, encode};
 use crate::format::meta::Meta;
 use crate::format::take;
 use crate::format::{Key, Kind};
-use crate::lsh::Hasher;
+use crate::kinds::lsh::format::{Entry, MAX_ENTRIES, Piece, Position, cut, encode};
 use crate::store::Place;
 use crate::store::address::Address;
 use crate::store::sections::section::SectionEdit;

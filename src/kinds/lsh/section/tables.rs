@@ -6,10 +6,11 @@
 
 use std::sync::OnceLock;
 
+use voisin_kernels::lsh::Hasher;
+
 use super::training::hasher;
 use crate::format::codes::Trained;
-use crate::format::lsh::{Part, Position, REGIONS};
-use crate::lsh::Hasher;
+use crate::kinds::lsh::format::{Part, Position, REGIONS};
 use crate::store::table::Memory;
 
 /// A piece that has been found: the first position of it, and its value.
