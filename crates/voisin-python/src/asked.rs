@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use voisin::{
-    AnyMetric, Error, Filter, HasRecords, Index, IndexKind, ItemName, Query, Result, Searchable,
-    Searched, Snapshot,
+    AnyMetric, Condition, Error, Filter, HasRecords, Index, IndexKind, ItemName, Query, Result,
+    Searchable, Searched, Snapshot,
 };
 
 use crate::conditions::condition_of;
@@ -16,6 +16,7 @@ use crate::filters::KeptFilter;
 use crate::found::{Found, Many, One};
 use crate::found_many::FoundMany;
 use crate::names::Name;
+use crate::records::Record;
 use crate::vectors::{Given, Raw};
 use crate::watch::Watch;
 
@@ -24,21 +25,43 @@ use crate::watch::Watch;
 const ROWS_TOGETHER: usize = 4096;
 
 /// A snapshot of what is searched.
-pub(crate) type At<S> = Snapshot<AnyMetric, <S as Searchable>::Key>;
+pub(crate) type At<S> = <S as Start>::At;
 
-/// What queries begin with: an index or a snapshot.
+/// What queries begin with: an index, a snapshot, or a tenant of one.
 pub(crate) trait Start: Searchable<Key: Name> + HasRecords + Sync {
+    /// The same at one commit.
+    type At: Stored + Searchable<Key = Self::Key>;
+
     fn start(&self, k: usize) -> Query<'_, Self>;
-    fn now(&self) -> Result<Snapshot<AnyMetric, Self::Key>>;
+    fn now(&self) -> Result<Self::At>;
     /// The number of components of a vector.
     fn width(&self) -> usize;
+}
+
+/// What is stored at one commit.
+pub(crate) trait Stored: Start<At = Self> {
+    fn all(&self) -> Result<Vec<Owned<Self>>>;
+    /// The names of the items for which a condition holds, in their order.
+    fn matching(&self, condition: &Condition) -> Result<Vec<Owned<Self>>>;
+    fn contains(&self, name: &Owned<Self>) -> Result<bool>;
+    fn vector(&self, name: &Owned<Self>) -> Result<Option<Vec<f32>>>;
+    fn record(&self, name: &Owned<Self>) -> Result<Record>;
+    /// The number of items, or of those for which a condition holds.
+    fn count(&self, condition: Option<&Condition>) -> Result<u64>;
+    /// The index that it is a commit of.
+    fn index(&self) -> &Snapshot<AnyMetric, Self::Key>;
+    /// Whether it is the whole of that index.
+    const IS_WHOLE: bool;
 }
 
 impl<K: ?Sized> Start for Index<AnyMetric, K>
 where
     Self: Searchable<Key = K>,
+    Snapshot<AnyMetric, K>: Stored + Searchable<Key = K>,
     K: Name,
 {
+    type At = Snapshot<AnyMetric, K>;
+
     fn start(&self, k: usize) -> Query<'_, Self> {
         self.search(k)
     }
@@ -57,6 +80,8 @@ where
     Self: Searchable<Key = K>,
     K: Name,
 {
+    type At = Self;
+
     fn start(&self, k: usize) -> Query<'_, Self> {
         self.search(k)
     }
@@ -68,6 +93,42 @@ where
     fn width(&self) -> usize {
         self.dimensions()
     }
+}
+
+impl<K: ?Sized> Stored for Snapshot<AnyMetric, K>
+where
+    Self: Searchable<Key = K>,
+    K: Name,
+{
+    fn all(&self) -> Result<Vec<K::Owned>> {
+        K::all(self)
+    }
+
+    fn matching(&self, condition: &Condition) -> Result<Vec<K::Owned>> {
+        K::matching(self, condition)
+    }
+
+    fn contains(&self, name: &K::Owned) -> Result<bool> {
+        K::contains(self, name)
+    }
+
+    fn vector(&self, name: &K::Owned) -> Result<Option<Vec<f32>>> {
+        K::vector(self, name)
+    }
+
+    fn record(&self, name: &K::Owned) -> Result<Record> {
+        K::record(self, name)
+    }
+
+    fn count(&self, condition: Option<&Condition>) -> Result<u64> {
+        condition.map_or_else(|| Ok(self.len()), |condition| Self::count(self, condition))
+    }
+
+    fn index(&self) -> &Self {
+        self
+    }
+
+    const IS_WHOLE: bool = true;
 }
 
 /// The options of a search, as a caller gives them.
@@ -272,10 +333,7 @@ pub(crate) fn search<'py, S: Start>(
     asked: &Asked<S::Key>,
     (given, dimensions): (&Given<'_>, usize),
     watch: &Watch,
-) -> PyResult<Bound<'py, PyAny>>
-where
-    At<S>: Start<Key = S::Key>,
-{
+) -> PyResult<Bound<'py, PyAny>> {
     let raw = given.raw();
     let Some(count) = given.rows else {
         let found = watch.run(py, || {
@@ -302,10 +360,7 @@ fn many_rows<S: Start>(
     asked: &Asked<S::Key>,
     (raw, count, dimensions): (Raw<'_>, usize, usize),
     watch: &Watch,
-) -> Result<Vec<Searched<Owned<S>>>>
-where
-    At<S>: Start<Key = S::Key>,
-{
+) -> Result<Vec<Searched<Owned<S>>>> {
     fn rows<S: Start>(
         query: &Query<'_, S>,
         raw: Raw<'_>,

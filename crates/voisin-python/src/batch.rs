@@ -36,7 +36,7 @@ impl Names {
 }
 
 /// Vectors that a batch keeps.
-enum Rows {
+pub(crate) enum Rows {
     F32(Vec<f32>),
     F64(Vec<f64>),
 }

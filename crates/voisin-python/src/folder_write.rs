@@ -41,10 +41,13 @@ use crate::write::{Failure, make_all};
 pub(crate) struct FolderWrite {
     folder: Py<Folder>,
     links: bool,
-    /// The indexes, by name; `None` once it was committed or discarded.
-    parts: Mutex<Option<Vec<(String, Py<PyBatch>)>>>,
+    /// `None` once it was committed or discarded.
+    parts: Mutex<Option<Parts>>,
     rows: Rows,
 }
+
+/// The indexes, by name.
+type Parts = Vec<(String, Py<PyBatch>)>;
 
 /// The changes of an index.
 struct Part {
@@ -62,7 +65,7 @@ impl FolderWrite {
         Self { folder, links, parts: Mutex::new(Some(Vec::new())), rows }
     }
 
-    fn take(&self) -> Option<(Vec<(String, Py<PyBatch>)>, Vec<Row>)> {
+    fn take(&self) -> Option<(Parts, Vec<Row>)> {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).take();
         parts.zip(rows)

@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use voisin::{AnyIndex, AnyMetric, ItemId, Snapshot};
+use voisin::{AnyIndex, AnyMetric, ItemId, Snapshot, Tenant};
 
 use crate::asked::{self, Asked, Options};
 use crate::errors::refused;
@@ -29,6 +29,11 @@ pub(crate) enum Held {
     TextsAt(Snapshot<AnyMetric, str>),
     BytesAt(Snapshot<AnyMetric, [u8]>),
     UuidsAt(Snapshot<AnyMetric, [u8; 16]>),
+    // Tenants of an index and of a snapshot.
+    TextsOf(Tenant<Handle<str>>),
+    BytesOf(Tenant<Handle<[u8]>>),
+    TextsOfAt(Tenant<Snapshot<AnyMetric, str>>),
+    BytesOfAt(Tenant<Snapshot<AnyMetric, [u8]>>),
 }
 
 /// Evaluates the same expression on what is held.
@@ -45,6 +50,10 @@ macro_rules! each_held {
             Held::TextsAt($searched) => $work,
             Held::BytesAt($searched) => $work,
             Held::UuidsAt($searched) => $work,
+            Held::TextsOf($searched) => $work,
+            Held::BytesOf($searched) => $work,
+            Held::TextsOfAt($searched) => $work,
+            Held::BytesOfAt($searched) => $work,
         }
     };
 }

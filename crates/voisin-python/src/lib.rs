@@ -48,6 +48,7 @@ mod report;
 mod settings;
 mod stored;
 mod tables;
+mod tenants;
 mod unless;
 mod upkeep;
 mod vectors;
@@ -137,6 +138,8 @@ mod _voisin {
     use super::report::PyReport;
     #[pymodule_export]
     use super::tables::{Table, TableWrite};
+    #[pymodule_export]
+    use super::tenants::PyTenant;
     #[pymodule_export]
     use super::upkeep::Snapshot;
     #[pymodule_export]

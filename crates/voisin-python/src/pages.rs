@@ -64,10 +64,7 @@ impl PyPages {
         watch: &Watch,
         cancel: Option<Py<CancelToken>>,
         begin: impl FnOnce(&Query<'_, At<S>>) -> Result<Option<PagesOf<S::Key>>> + Send,
-    ) -> PyResult<Option<Self>>
-    where
-        At<S>: Start<Key = S::Key>,
-    {
+    ) -> PyResult<Option<Self>> {
         let pages = watch.run(py, || {
             let snapshot = searched.now()?;
             asked.with_query(&snapshot, watch, begin)

@@ -3,7 +3,7 @@
 //! `groups.rs`.
 
 use pyo3::prelude::*;
-use voisin::{AnyMetric, Explanation, ItemId, Query, Result, Searched, Snapshot};
+use voisin::{Explanation, ItemId, Pages, Query, Result, Searchable, Searched};
 
 use crate::asked::{self, Asked, Options, Owned, Start, one};
 use crate::errors::{not_pickled, refused};
@@ -62,6 +62,14 @@ macro_rules! each {
             ($crate::handle::Held::BytesAt($searched), $crate::query::Kept::Bytes($asked)) => $work,
             ($crate::handle::Held::Uuids($searched), $crate::query::Kept::Uuids($asked)) => $work,
             ($crate::handle::Held::UuidsAt($searched), $crate::query::Kept::Uuids($asked)) => $work,
+            ($crate::handle::Held::TextsOf($searched), $crate::query::Kept::Texts($asked)) => $work,
+            ($crate::handle::Held::BytesOf($searched), $crate::query::Kept::Bytes($asked)) => $work,
+            ($crate::handle::Held::TextsOfAt($searched), $crate::query::Kept::Texts($asked)) => {
+                $work
+            }
+            ($crate::handle::Held::BytesOfAt($searched), $crate::query::Kept::Bytes($asked)) => {
+                $work
+            }
             // An index has one kind of names.
             _ => return Err($crate::handle::closed($py)),
         }
@@ -199,23 +207,21 @@ impl PyQuery {
     /// Raises:
     ///     MissingItem: there is no such item.
     fn similar_pages(&self, id: &Bound<'_, PyAny>) -> PyResult<PyPages> {
-        fn start<S: Start>(
-            searched: &S,
-            asked: &Asked<S::Key>,
-            id: &Bound<'_, PyAny>,
-            (watch, cancel): (&Watch, Option<Py<CancelToken>>),
-        ) -> PyResult<Option<PyPages>>
-        where
-            Snapshot<AnyMetric, S::Key>: Start<Key = S::Key>,
-        {
-            let name = S::Key::take_one(id)?;
-            PyPages::start(id.py(), searched, asked, watch, cancel, |query| {
-                S::Key::pages_by_item(query, &name)
-            })
+        fn take<K: Name + ?Sized>(_: &Asked<K>, id: &Bound<'_, PyAny>) -> PyResult<K::Owned> {
+            K::take_one(id)
+        }
+        fn pages<'a, S: Searchable<Key: Name>>(
+            query: &Query<'a, S>,
+            name: &Owned<S>,
+        ) -> Result<Option<Pages<S::Pinned<'a>, S::Key>>> {
+            S::Key::pages_by_item(query, name)
         }
         let (py, watch) = (id.py(), self.watch());
         let pages = each!(self, py, (searched, asked) => {
-            start(searched, asked, id, (&watch, self.cancel(py)))
+            let name = take(asked, id)?;
+            PyPages::start(py, searched, asked, &watch, self.cancel(py), |query| {
+                pages(query, &name)
+            })
         })?;
         pages.ok_or_else(|| asked::missing(id))
     }

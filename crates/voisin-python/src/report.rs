@@ -78,7 +78,7 @@ impl Index {
 }
 
 impl Held {
-    /// The index; None for a snapshot.
+    /// The index; None for a snapshot or a tenant.
     fn any(self) -> Option<voisin::AnyIndex> {
         match self {
             Self::Ids(index) => Some(voisin::AnyIndex::Ids(index)),
@@ -90,7 +90,11 @@ impl Held {
             | Self::NumbersAt(_)
             | Self::TextsAt(_)
             | Self::BytesAt(_)
-            | Self::UuidsAt(_) => None,
+            | Self::UuidsAt(_)
+            | Self::TextsOf(_)
+            | Self::BytesOf(_)
+            | Self::TextsOfAt(_)
+            | Self::BytesOfAt(_) => None,
         }
     }
 }

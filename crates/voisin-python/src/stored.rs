@@ -3,9 +3,11 @@
 use numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList};
+use voisin::FieldValue;
 
-use crate::asked::{self, Start};
+use crate::asked::{self, Start, Stored};
 use crate::conditions::{PyCondition, condition, value};
+use crate::errors::refused;
 use crate::facts::kind_names;
 use crate::handle::{Held, Searcher, each_held};
 use crate::names::Name;
@@ -29,8 +31,8 @@ impl Searcher {
             filter: Option<&PyCondition>,
         ) -> PyResult<Bound<'py, PyAny>> {
             let ids = detached(py, || match filter {
-                Some(filter) => S::Key::matching(&searched.now()?, filter.condition()),
-                None => S::Key::all(&searched.now()?),
+                Some(filter) => searched.now()?.matching(filter.condition()),
+                None => searched.now()?.all(),
             })?;
             S::Key::array(py, ids)
         }
@@ -43,7 +45,7 @@ impl Searcher {
     fn vector<'py>(&self, id: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyArray1<f32>>>> {
         fn vector<S: Start>(searched: &S, id: &Bound<'_, PyAny>) -> PyResult<Option<Vec<f32>>> {
             let name = S::Key::take_one(id)?;
-            detached(id.py(), || S::Key::vector(&searched.now()?, &name))
+            detached(id.py(), || Stored::vector(&searched.now()?, &name))
         }
         let py = id.py();
         let vector = each_held!(&self.held(py)?, held => vector(held, id))?;
@@ -60,7 +62,7 @@ impl Searcher {
             let names = S::Key::take(ids)?;
             let rows = detached(py, || {
                 let snapshot = searched.now()?;
-                let rows = names.iter().map(|name| S::Key::vector(&snapshot, name));
+                let rows = names.iter().map(|name| Stored::vector(&snapshot, name));
                 rows.collect::<voisin::Result<Vec<_>>>()
             })?;
             let found = |(row, name): (Option<Vec<f32>>, _)| match row {
@@ -89,14 +91,16 @@ impl Searcher {
     fn __contains__(&self, id: &Bound<'_, PyAny>) -> PyResult<bool> {
         fn contains<S: Start>(searched: &S, id: &Bound<'_, PyAny>) -> PyResult<bool> {
             let name = S::Key::take_one(id)?;
-            detached(id.py(), || S::Key::contains(&searched.now()?, &name))
+            detached(id.py(), || Stored::contains(&searched.now()?, &name))
         }
         each_held!(&self.held(id.py())?, held => contains(held, id))
     }
 
     /// The number of items.
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        each_held!(&self.held(py)?, held => detached(py, || Ok(held.now()?.len() as usize)))
+        each_held!(&self.held(py)?, held => {
+            detached(py, || Ok(Stored::count(&held.now()?, None)? as usize))
+        })
     }
 
     /// The ids of all items, in their order, as those of a dict: of the commit of this call.
@@ -123,7 +127,7 @@ impl Searcher {
     fn get_record<'py>(&self, id: &Bound<'py, PyAny>, raw: bool) -> PyResult<Bound<'py, PyAny>> {
         fn record<S: Start>(searched: &S, id: &Bound<'_, PyAny>) -> PyResult<Record> {
             let name = S::Key::take_one(id)?;
-            detached(id.py(), || S::Key::record(&searched.now()?, &name))
+            detached(id.py(), || Stored::record(&searched.now()?, &name))
         }
         let py = id.py();
         let record = each_held!(&self.held(py)?, held => record(held, id))?;
@@ -140,7 +144,7 @@ impl Searcher {
             let names = S::Key::take(ids)?;
             detached(ids.py(), || {
                 let snapshot = searched.now()?;
-                names.iter().map(|name| S::Key::record(&snapshot, name)).collect()
+                names.iter().map(|name| Stored::record(&snapshot, name)).collect()
             })
         }
         let py = ids.py();
@@ -153,7 +157,9 @@ impl Searcher {
     /// >>> voisin.create(tempfile.mkdtemp(), 2, fields={"tag": "keyword"}).fields()
     /// {'tag': 'keyword'}
     fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let fields = each_held!(&self.held(py)?, held => detached(py, || held.now()?.fields()))?;
+        let fields = each_held!(&self.held(py)?, held => {
+            detached(py, || Stored::index(&held.now()?).fields())
+        })?;
         let dict = PyDict::new(py);
         for field in fields {
             dict.set_item(field.name(), settings::type_name(field.field_type()))?;
@@ -163,7 +169,9 @@ impl Searcher {
 
     /// The kinds of index that it has: a list of names, `"flat"` first.
     fn kinds(&self, py: Python<'_>) -> PyResult<Vec<&'static str>> {
-        let kinds = each_held!(&self.held(py)?, held => detached(py, || Ok(held.now()?.kinds())))?;
+        let kinds = each_held!(&self.held(py)?, held => {
+            detached(py, || Ok(Stored::index(&held.now()?).kinds()))
+        })?;
         Ok(kind_names(&kinds))
     }
 
@@ -172,10 +180,10 @@ impl Searcher {
     #[pyo3(signature = (filter = None))]
     fn count(&self, py: Python<'_>, filter: Option<&Bound<'_, PyAny>>) -> PyResult<u64> {
         let filter = filter.map(condition).transpose()?;
-        each_held!(&self.held(py)?, held => detached(py, || match &filter {
-            Some(filter) => held.now()?.count(filter.condition()),
-            None => Ok(held.now()?.len()),
-        }))
+        let condition = filter.as_ref().map(|filter| filter.condition());
+        each_held!(&self.held(py)?, held => {
+            detached(py, || Stored::count(&held.now()?, condition))
+        })
     }
 
     /// The values of a field, each with the number of items that have it, the most frequent first:
@@ -196,10 +204,26 @@ impl Searcher {
         filter: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let filter = filter.map(condition).transpose()?;
-        let values = each_held!(&self.held(py)?, held => detached(py, || match &filter {
-            Some(filter) => held.now()?.facet_among(field, filter.condition()),
-            None => held.now()?.facet(field),
-        }))?;
+        fn facet<S: Start>(
+            py: Python<'_>,
+            searched: &S,
+            field: &str,
+            filter: Option<&PyCondition>,
+        ) -> PyResult<Vec<(FieldValue, u64)>> {
+            if !<S::At as Stored>::IS_WHOLE {
+                let message = "a tenant has no facets: ask those of the index, or count(filter=)";
+                return Err(refused(py, "InvalidParameter", message));
+            }
+            detached(py, || {
+                let at = searched.now()?;
+                match filter {
+                    Some(filter) => at.index().facet_among(field, filter.condition()),
+                    None => at.index().facet(field),
+                }
+            })
+        }
+        let held = self.held(py)?;
+        let values = each_held!(&held, held => facet(py, held, field, filter.as_ref()))?;
         let dict = PyDict::new(py);
         for (of, count) in values {
             dict.set_item(value(py, &of)?, count)?;

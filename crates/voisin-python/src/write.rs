@@ -52,7 +52,8 @@ impl Failure {
 
     fn missing<K: Name + ?Sized>(name: &K::Owned) -> Self {
         Self::Ours(Python::attach(|py| {
-            K::show_owned(py, name).map_or_else(|error| error, |name| missing(&name))
+            let name = K::within(name.clone());
+            K::show_owned(py, &name).map_or_else(|error| error, |name| missing(&name))
         }))
     }
 }

@@ -36,10 +36,10 @@ macro_rules! calls {
             query.by_item($borrow)
         }
 
-        fn pages_by_item(
-            query: &Query<'_, Snapshot<AnyMetric, Self>>,
+        fn pages_by_item<'a, S: Searchable<Key = Self>>(
+            query: &Query<'a, S>,
             $name: &$owned,
-        ) -> Result<Option<PagesOf<Self>>> {
+        ) -> Result<Option<voisin::Pages<S::Pinned<'a>, Self>>> {
             query.pages_by_item($borrow)
         }
 

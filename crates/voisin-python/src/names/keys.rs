@@ -5,6 +5,7 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use voisin::codec::Component;
 use voisin::{
     AnyMetric, Batch, Condition, Filter, Loader, Query, Result, Searchable, Searched, Snapshot,
+    tenant_of,
 };
 
 use super::calls::{calls, calls_by_key};
@@ -24,6 +25,10 @@ impl Name for str {
     calls_by_key!(String);
 
     const HAS_PREFIX: bool = true;
+
+    fn within(name: String) -> String {
+        tenant_of::<str>(&name).map_or(name, |(_, key)| key)
+    }
 
     fn take_one(name: &Bound<'_, PyAny>) -> PyResult<String> {
         take_text(name)
@@ -79,6 +84,10 @@ impl Name for str {
 impl Name for [u8] {
     calls!(Bytes, BytesAt, Vec<u8>, |name| name.as_slice());
     calls_by_key!(Vec<u8>);
+
+    fn within(name: Vec<u8>) -> Vec<u8> {
+        tenant_of::<[u8]>(&name).map_or(name, |(_, key)| key)
+    }
 
     fn take_one(name: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
         take_bytes(name)

@@ -74,15 +74,20 @@ pub(crate) trait Name: ItemName {
         query: &Query<'_, S>,
         name: &Self::Owned,
     ) -> Result<Option<Searched<Self::Owned>>>;
-    fn pages_by_item(
-        query: &Query<'_, Snapshot<AnyMetric, Self>>,
+    fn pages_by_item<'a, S: Searchable<Key = Self>>(
+        query: &Query<'a, S>,
         name: &Self::Owned,
-    ) -> Result<Option<PagesOf<Self>>>;
+    ) -> Result<Option<Pages<S::Pinned<'a>, Self>>>;
     fn pages(pages: PagesOf<Self>) -> Any;
     fn next_page(
         pages: &mut PagesOf<Self>,
         cancel: &(dyn Fn() -> bool + Sync),
     ) -> Result<Searched<Self::Owned>>;
+
+    /// A name within its tenant, if it is that of a tenant's item in the index.
+    fn within(name: Self::Owned) -> Self::Owned {
+        name
+    }
 
     fn all(snapshot: &Snapshot<AnyMetric, Self>) -> Result<Vec<Self::Owned>>;
     fn contains(snapshot: &Snapshot<AnyMetric, Self>, name: &Self::Owned) -> Result<bool>;

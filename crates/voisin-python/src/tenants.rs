@@ -1,0 +1,408 @@
+//! Tenants of an index whose items are named by strings or bytes. What they have stored, and how
+//! they are searched, is that of any searcher.
+
+use pyo3::prelude::*;
+use voisin::{AnyMetric, Condition, PrefixedKey, Query, Result, Snapshot, Tenant};
+
+use crate::asked::{Owned, Start, Stored};
+use crate::errors::{not_pickled, raised, refused};
+use crate::handle::{Held, Searcher};
+use crate::index::{self, Index as PyIndex};
+use crate::names::{Handle, Name};
+use crate::records::{self, Record};
+use crate::vectors::{Shape, given};
+use crate::watch::detached;
+use crate::write::{Change, names_for, set_for, some_names, write};
+
+/// What a tenant has stored, by each type of names.
+macro_rules! stored {
+    ($key:ty) => {
+        impl Start for Tenant<Handle<$key>> {
+            type At = Tenant<Snapshot<AnyMetric, $key>>;
+
+            fn start(&self, k: usize) -> Query<'_, Self> {
+                self.search(k)
+            }
+
+            fn now(&self) -> Result<Self::At> {
+                self.snapshot()
+            }
+
+            fn width(&self) -> usize {
+                self.of().dimensions()
+            }
+        }
+
+        impl Start for Tenant<Snapshot<AnyMetric, $key>> {
+            type At = Self;
+
+            fn start(&self, k: usize) -> Query<'_, Self> {
+                self.search(k)
+            }
+
+            fn now(&self) -> Result<Self> {
+                Ok(self.clone())
+            }
+
+            fn width(&self) -> usize {
+                self.of().dimensions()
+            }
+        }
+
+        impl Stored for Tenant<Snapshot<AnyMetric, $key>> {
+            fn all(&self) -> Result<Vec<Owned<Self>>> {
+                self.keys()?.collect()
+            }
+
+            fn matching(&self, condition: &Condition) -> Result<Vec<Owned<Self>>> {
+                self.keys_of(condition)
+            }
+
+            fn contains(&self, name: &Owned<Self>) -> Result<bool> {
+                Self::contains(self, name)
+            }
+
+            fn vector(&self, name: &Owned<Self>) -> Result<Option<Vec<f32>>> {
+                Self::vector(self, name)
+            }
+
+            fn record(&self, name: &Owned<Self>) -> Result<Record> {
+                Self::record(self, name)
+            }
+
+            fn count(&self, condition: Option<&Condition>) -> Result<u64> {
+                condition.map_or_else(|| self.len(), |condition| Self::count(self, condition))
+            }
+
+            fn index(&self) -> &Snapshot<AnyMetric, $key> {
+                self.of()
+            }
+
+            const IS_WHOLE: bool = false;
+        }
+    };
+}
+
+stored!(str);
+stored!([u8]);
+
+/// A tenant of an index whose items are named by `str` or `bytes`: a collection of items of its
+/// own, with ids of its own. `Index.tenant` makes one, and `Snapshot.tenant` one of a commit, which
+/// cannot be changed.
+///
+/// It is searched and read as an index is, by the same methods; `facet` is for indexes only. It
+/// exists while it has items, and costs nothing beside these: no file, no memory, no reader. Keep
+/// the object for several searches of a tenant of many thousand items, as it remembers which ones
+/// these are.
+///
+/// >>> import tempfile, voisin
+/// >>> index = voisin.create(tempfile.mkdtemp(), 2, ids=str)
+/// >>> acme, bolt = index.tenant("acme"), index.tenant("bolt")
+/// >>> acme.add(["doc-1", "doc-2"], [[0.9, 0.1], [0.1, 0.9]], [{"title": "Rain"}, None])
+/// >>> bolt.add("doc-1", [0.5, 0.5])
+/// >>> acme.search([0.8, 0.2], k=1, records=True)[0].id, len(acme), list(acme)
+/// ('doc-1', 2, ['doc-1', 'doc-2'])
+/// >>> bolt.get_record("doc-1"), acme.get_record("doc-1")
+/// (None, {'title': 'Rain'})
+/// >>> index.tenants()
+/// ['acme', 'bolt']
+/// >>> index.drop_tenant("acme"), index.rename_tenant("bolt", "bolt & sons"), index.tenants()
+/// (2, 1, ['bolt & sons'])
+#[pyclass(name = "Tenant", module = "voisin", extends = Searcher, frozen)]
+pub(crate) struct PyTenant {
+    /// Its name, a string or bytes.
+    name: Py<PyAny>,
+}
+
+/// The exception for an index that can have no tenants.
+fn unsupported(py: Python<'_>, id_type: &str) -> PyErr {
+    let message = format!(
+        "the items of this index are named by {id_type}, and tenants need str or bytes: create an \
+         index with ids=str"
+    );
+    refused(py, "NoTenants", &message)
+}
+
+#[pymethods]
+impl Searcher {
+    /// A tenant: a collection of items of its own, with ids of its own, within an index whose items
+    /// are named by `str` or `bytes`. See `Tenant`. Nothing is created: a tenant exists while it
+    /// has items. A search of the index itself finds the items of all tenants.
+    ///
+    /// Args:
+    ///     name: of the type of the ids, 1 to 476 bytes. It takes room from the ids of the tenant:
+    ///         of 480 bytes, its length and 3.
+    fn tenant<'py>(&self, name: &Bound<'py, PyAny>) -> PyResult<Py<PyTenant>> {
+        let py = name.py();
+        let of = |tenant: Result<Held>| tenant.map_err(|error| raised(py, &error));
+        let text = || <str as Name>::take_one(name);
+        let bytes = || <[u8] as Name>::take_one(name);
+        let held = match &self.held(py)? {
+            Held::Texts(index) => of(index.tenant(text()?).map(Held::TextsOf)),
+            Held::Bytes(index) => of(index.tenant(bytes()?).map(Held::BytesOf)),
+            Held::TextsAt(at) => of(at.tenant(text()?).map(Held::TextsOfAt)),
+            Held::BytesAt(at) => of(at.tenant(bytes()?).map(Held::BytesOfAt)),
+            Held::TextsOf(_) | Held::BytesOf(_) | Held::TextsOfAt(_) | Held::BytesOfAt(_) => {
+                let message = "a tenant has no tenants: ask the index for this one";
+                return Err(refused(py, "InvalidParameter", message));
+            }
+            _ => return Err(unsupported(py, self.id_type())),
+        };
+        let name = name.clone().unbind();
+        Py::new(py, PyClassInitializer::from(self.at(held?)).add_subclass(PyTenant { name }))
+    }
+
+    /// The names of all tenants, in the order of their bytes: one lookup for each. See `tenant`.
+    fn tenants<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        fn shown<'py, K: Name + ?Sized>(
+            py: Python<'py>,
+            names: Vec<K::Owned>,
+        ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+            names.iter().map(|name| K::show_owned(py, name)).collect()
+        }
+        match &self.held(py)? {
+            Held::Texts(index) => shown::<str>(py, detached(py, || index.tenants())?),
+            Held::Bytes(index) => shown::<[u8]>(py, detached(py, || index.tenants())?),
+            Held::TextsAt(at) => shown::<str>(py, detached(py, || at.tenants()?.collect())?),
+            Held::BytesAt(at) => shown::<[u8]>(py, detached(py, || at.tenants()?.collect())?),
+            Held::TextsOf(_) | Held::BytesOf(_) | Held::TextsOfAt(_) | Held::BytesOfAt(_) => {
+                Ok(Vec::new())
+            }
+            _ => Err(unsupported(py, self.id_type())),
+        }
+    }
+}
+
+/// Evaluates the same expression on an index that has tenants, with a function that takes a name.
+macro_rules! each_index {
+    ($slf:expr, ($index:ident, $take:ident) => $work:expr) => {
+        match &index::held($slf)? {
+            Held::Texts($index) => {
+                let $take = <str as Name>::take_one;
+                $work
+            }
+            Held::Bytes($index) => {
+                let $take = <[u8] as Name>::take_one;
+                $work
+            }
+            _ => return Err(unsupported($slf.py(), index::searcher($slf).id_type())),
+        }
+    };
+}
+
+#[pymethods]
+impl PyIndex {
+    /// Deletes all items of a tenant, and commits. Returns how many there were.
+    fn drop_tenant(slf: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<u64> {
+        each_index!(slf, (index, take) => {
+            let name = take(name)?;
+            detached(slf.py(), || index.drop_tenant(&name))
+        })
+    }
+
+    /// Deletes all items of a tenant, and erases what they leave: see `erase`. Returns how many
+    /// there were.
+    fn erase_tenant(slf: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<u64> {
+        each_index!(slf, (index, take) => {
+            let name = take(name)?;
+            detached(slf.py(), || index.erase_tenant(&name))
+        })
+    }
+
+    /// Gives a tenant another name, and commits: only the ids of its items are written. Returns how
+    /// many there are.
+    ///
+    /// Raises:
+    ///     AlreadyThere: there is a tenant of that name.
+    fn rename_tenant(
+        slf: &Bound<'_, Self>,
+        name: &Bound<'_, PyAny>,
+        new: &Bound<'_, PyAny>,
+    ) -> PyResult<u64> {
+        each_index!(slf, (index, take) => {
+            let (name, new) = (take(name)?, take(new)?);
+            detached(slf.py(), || index.rename_tenant(&name, &new))
+        })
+    }
+
+    /// Moves a tenant to another index of the same metric, dimensions and type of ids, with its
+    /// records, and returns how many items that were: in one commit, if it is in the same folder.
+    /// To another folder, the copy is committed first; keep others from writing to the tenant then.
+    ///
+    /// Args:
+    ///     name: the tenant.
+    ///     target: the other index.
+    ///     new: its name there; the same unless given.
+    ///
+    /// Raises:
+    ///     AlreadyThere: the other index has a tenant of that name.
+    #[pyo3(signature = (name, target, new = None))]
+    fn move_tenant<'py>(
+        slf: &Bound<'py, Self>,
+        name: &Bound<'py, PyAny>,
+        target: &Bound<'py, Self>,
+        new: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<u64> {
+        let (py, new) = (slf.py(), new.unwrap_or(name));
+        match (&index::held(slf)?, &index::held(target)?) {
+            (Held::Texts(index), Held::Texts(target)) => {
+                let [name, new] = [<str as Name>::take_one(name)?, <str as Name>::take_one(new)?];
+                detached(py, || index.move_tenant(&name, target, &new))
+            }
+            (Held::Bytes(index), Held::Bytes(target)) => {
+                let [name, new] = [<[u8] as Name>::take_one(name)?, <[u8] as Name>::take_one(new)?];
+                detached(py, || index.move_tenant(&name, target, &new))
+            }
+            (Held::Texts(_) | Held::Bytes(_), _) => {
+                let (here, there) =
+                    (index::searcher(slf).id_type(), index::searcher(target).id_type());
+                let message = format!(
+                    "the items of one index are named by {here}, and those of the other by \
+                     {there}: create one with the same type of ids"
+                );
+                Err(refused(py, "NamingMismatch", &message))
+            }
+            _ => Err(unsupported(py, index::searcher(slf).id_type())),
+        }
+    }
+}
+
+/// Names within a tenant, as the index has them.
+fn whole<K: Name + PrefixedKey + ?Sized>(
+    py: Python<'_>,
+    names: &[K::Owned],
+    key: impl Fn(&K::Owned) -> Result<K::Owned>,
+) -> PyResult<Vec<K::Owned>> {
+    let keys = names.iter().map(key).collect::<Result<Vec<_>>>();
+    keys.map_err(|error| raised(py, &error))
+}
+
+/// Adds items.
+fn put<K: Name + PrefixedKey + ?Sized>(
+    index: &Handle<K>,
+    key: impl Fn(&K::Owned) -> Result<K::Owned>,
+    ids: &Bound<'_, PyAny>,
+    (vectors, records): (&Bound<'_, PyAny>, Option<&Bound<'_, PyAny>>),
+    (shape, links): (Shape, bool),
+) -> PyResult<()> {
+    let given = given(vectors, shape)?;
+    let names = whole::<K>(ids.py(), &names_for::<K>(ids, &given)?, key)?;
+    let records = records::take_for(records, &given)?;
+    write(ids.py(), index, &[Change::Add(&names, given.raw(), records.as_deref())], links).map(drop)
+}
+
+/// Sets records.
+fn set<K: Name + PrefixedKey + ?Sized>(
+    index: &Handle<K>,
+    key: impl Fn(&K::Owned) -> Result<K::Owned>,
+    ids: &Bound<'_, PyAny>,
+    records: &[Record],
+) -> PyResult<()> {
+    let names = whole::<K>(ids.py(), &some_names::<K>(ids)?, key)?;
+    if names.len() != records.len() {
+        return Err(records::mismatch(ids.py(), names.len(), records.len()));
+    }
+    write(ids.py(), index, &[Change::SetRecords(&names, records)], true).map(drop)
+}
+
+/// Deletes items.
+fn delete<K: Name + PrefixedKey + ?Sized>(
+    index: &Handle<K>,
+    key: impl Fn(&K::Owned) -> Result<K::Owned>,
+    ids: &Bound<'_, PyAny>,
+) -> PyResult<u64> {
+    let names = whole::<K>(ids.py(), &some_names::<K>(ids)?, key)?;
+    write(ids.py(), index, &[Change::Delete(&names)], true)
+}
+
+/// Evaluates the same expression on a tenant of an index.
+macro_rules! each_tenant {
+    ($slf:expr, $tenant:ident => $work:expr) => {
+        match &$slf.as_super().get().held($slf.py())? {
+            Held::TextsOf($tenant) => $work,
+            Held::BytesOf($tenant) => $work,
+            _ => {
+                let message = "the tenant of a snapshot does not change: use one of the index";
+                Err(refused($slf.py(), "ReadOnly", message))
+            }
+        }
+    };
+}
+
+#[pymethods]
+impl PyTenant {
+    /// Its name: a `str`, or `bytes`.
+    #[getter]
+    fn name(&self, py: Python<'_>) -> Py<PyAny> {
+        self.name.clone_ref(py)
+    }
+
+    /// Adds items, or replaces the vectors of those that exist, links them and commits: see
+    /// `Index.add`.
+    #[pyo3(signature = (ids, vectors, records = None, *, link = true))]
+    fn add(
+        slf: &Bound<'_, Self>,
+        ids: &Bound<'_, PyAny>,
+        vectors: &Bound<'_, PyAny>,
+        records: Option<&Bound<'_, PyAny>>,
+        link: bool,
+    ) -> PyResult<()> {
+        let shape = slf.as_super().get().shape();
+        each_tenant!(slf, tenant => {
+            put(tenant.of(), |id| tenant.key(id), ids, (vectors, records), (shape, link))
+        })
+    }
+
+    /// Sets the records of existing items, without touching their vectors, and commits: see
+    /// `Index.set_record`.
+    ///
+    /// Raises:
+    ///     MissingItem: there is no such item; nothing has changed.
+    fn set_record(
+        slf: &Bound<'_, Self>,
+        ids: &Bound<'_, PyAny>,
+        records: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let records = set_for(ids, records)?;
+        each_tenant!(slf, tenant => set(tenant.of(), |id| tenant.key(id), ids, &records))
+    }
+
+    /// Deletes an item or many, and commits. Returns how many there were.
+    fn delete(slf: &Bound<'_, Self>, ids: &Bound<'_, PyAny>) -> PyResult<u64> {
+        each_tenant!(slf, tenant => delete(tenant.of(), |id| tenant.key(id), ids))
+    }
+
+    /// Deletes all items, and commits: as `Index.drop_tenant`. Returns how many there were.
+    fn drop(slf: &Bound<'_, Self>) -> PyResult<u64> {
+        each_tenant!(slf, tenant => {
+            detached(slf.py(), || tenant.write(|batch| batch.clear()))
+        })
+    }
+
+    /// Lets go of the index or snapshot, which stays open while its tenants are: see `Index.close`.
+    /// Later calls raise `Closed`.
+    fn close(slf: &Bound<'_, Self>) {
+        slf.as_super().get().close(slf.py());
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __exit__(
+        slf: &Bound<'_, Self>,
+        _error: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) {
+        Self::close(slf);
+    }
+
+    fn __reduce__(&self) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        not_pickled("Tenant", "the index and the name")
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("<Tenant {}>", self.name.bind(py).repr()?))
+    }
+}

@@ -1,0 +1,140 @@
+"""Tenants: what one holds is its own, and all of a searcher works for one."""
+
+import pickle
+import uuid
+
+import numpy as np
+import pytest
+import voisin
+from voisin import errors
+
+
+def rows(count, dimensions=3, seed=1):
+    return np.random.default_rng(seed).normal(size=(count, dimensions)).astype(np.float32)
+
+
+@pytest.fixture(params=["str", "bytes"])
+def made(request, tmp_path):
+    """An index, and a function that makes its names of texts."""
+    index = voisin.create(
+        tmp_path / "folder", 3, metric="euclidean", ids=request.param, fields={"n": "integer"}
+    )
+    with index:
+        yield index, (str if request.param == "str" else str.encode)
+
+
+def test_a_tenant_holds_what_was_added_to_it_and_nothing_else(made):
+    index, of = made
+    names = {name: index.tenant(of(name)) for name in ("acme", "bolt", "acme & sons")}
+    vectors = rows(60)
+    for nth, tenant in enumerate(names.values()):
+        ids = [of(f"doc-{i:02}") for i in range(20)]
+        tenant.add(ids, vectors[20 * nth : 20 * nth + 20], [{"n": i} for i in range(20)])
+    index.add(of("of nobody"), vectors[0])
+    assert index.tenants() == [of(name) for name in sorted(names)]
+    assert len(index) == 61
+    for nth, (name, tenant) in enumerate(names.items()):
+        own = vectors[20 * nth : 20 * nth + 20]
+        assert (len(tenant), tenant.name, tenant.count()) == (20, of(name), 20)
+        assert list(tenant) == [of(f"doc-{i:02}") for i in range(20)]
+        query = rows(1, seed=nth)[0]
+        order = np.argsort(((own - query) ** 2).sum(axis=1))
+        expected = [of(f"doc-{i:02}") for i in order]
+        for _ in range(3):
+            assert list(tenant.search(query, k=99).ids) == expected
+        many = tenant.search(own, k=1)
+        assert list(many.ids[:, 0]) == [of(f"doc-{i:02}") for i in range(20)]
+        found = tenant.search(query, k=99, filter=voisin.field("n") < 5, records=True)
+        assert list(found.ids) == [of(f"doc-{i:02}") for i in order if i < 5]
+        assert found.records[0] == {"n": int(found.ids[0][-2:])}
+        assert list(tenant.search(query, k=99, exclude=expected[:18]).ids) == expected[18:]
+        function = tenant.search(query, k=99, filter=lambda id, wanted=expected[7]: id == wanted)
+        assert list(function.ids) == [expected[7]]
+        assert tenant.similar(expected[0], k=1)[0].id in expected[1:]
+        assert list(tenant.ids(voisin.field("n") < 2)) == [of("doc-00"), of("doc-01")]
+        assert tenant.count(voisin.field("n") < 2) == 2
+        assert of("doc-07") in tenant and of("of nobody") not in tenant
+        assert np.array_equal(tenant[of("doc-07")], own[7])
+        assert np.array_equal(tenant.vectors([of("doc-07"), of("doc-03")]), own[[7, 3]])
+        pages = tenant.query(k=8).pages(query)
+        assert [list(page.ids) for page in pages] == [
+            expected[:8],
+            expected[8:16],
+            expected[16:],
+        ]
+        similar = tenant.query(k=5).similar_pages(expected[0])
+        assert expected[0] not in {id for page in similar for id in page.ids}
+        assert tenant.query().count_within(query, 1e6).items == 20
+    nobody = [of("of nobody")]
+    assert list(index.search(vectors[0], k=1, filter=nobody).ids) == nobody
+
+
+def test_a_tenant_changes_alone_and_is_dropped_renamed_and_moved(made, tmp_path):
+    index, of = made
+    acme, bolt = index.tenant(of("acme")), index.tenant(of("bolt"))
+    ids = [of("a"), of("b"), of("c")]
+    acme.add(ids, rows(3), [{"n": 1}, None, {"n": 3}])
+    bolt.add(ids, rows(3))
+    assert acme.delete([ids[0], of("no such")]) == 1
+    acme.set_record(ids[1:], [{"n": 2}, None])
+    assert acme.get_records(ids) == [None, {"n": 2}, None]
+    assert (len(acme), len(bolt), bolt.get_record(ids[1])) == (2, 3, None)
+    with index.snapshot() as before:
+        assert index.drop_tenant(of("bolt")) == 3
+        assert (len(bolt), len(before.tenant(of("bolt")))) == (0, 3)
+        assert before.tenants() == [of("acme"), of("bolt")]
+        with pytest.raises(errors.ReadOnly):
+            before.tenant(of("bolt")).add(ids, rows(3))
+    assert index.rename_tenant(of("acme"), of("core")) == 2
+    bolt.add(ids, rows(3))
+    with pytest.raises(errors.AlreadyThere, match="bolt|626f6c74"):
+        index.rename_tenant(of("core"), of("bolt"))
+    # In the same folder, to another index.
+    other = voisin.create(tmp_path / "folder", 3, metric="euclidean", ids=index.id_type, name="o")
+    assert index.move_tenant(of("core"), other) == 2
+    assert (index.tenants(), other.tenants()) == ([of("bolt")], [of("core")])
+    # To another folder.
+    there = voisin.create(tmp_path / "there", 3, metric="euclidean", ids=index.id_type)
+    assert other.move_tenant(of("core"), there, of("new")) == 2
+    assert there.tenant(of("new")).get_record(ids[1]) == {"n": 2}
+    assert there.erase_tenant(of("new")) == 2
+    assert bolt.drop() == 3
+    assert (index.tenants(), other.tenants(), there.tenants()) == ([], [], [])
+    assert not index.check() and not other.check() and not there.check()
+    other.close()
+    there.close()
+
+
+def test_what_cannot_be_is_refused(made, tmp_path):
+    index, of = made
+    for name in ("", "n" * 477):
+        with pytest.raises(errors.InvalidId) as refused:
+            index.tenant(of(name))
+        assert (refused.value.value, refused.value.limit) == (len(name), 476)
+    tenant = index.tenant(of("acme"))
+    with pytest.raises(errors.InvalidId) as refused:
+        tenant.add(of("k" * 474), rows(1)[0])
+    assert (refused.value.value, refused.value.limit) == (474, 473)
+    with pytest.raises(errors.MissingItem, match="'no such'"):
+        tenant.set_record(of("no such"), {"n": 1})
+    with pytest.raises(errors.NamingMismatch):
+        index.tenant(7)
+    with pytest.raises(errors.InvalidParameter, match="facets"):
+        tenant.facet("n")
+    with pytest.raises(errors.InvalidParameter, match="no tenants"):
+        tenant.tenant(of("nested"))
+    with pytest.raises(TypeError):
+        pickle.dumps(tenant)
+    assert "acme" in repr(tenant)
+    tenant.close()
+    with pytest.raises(errors.Closed):
+        len(tenant)
+    for ids, name in (("u32", 7), ("uuid", uuid.uuid4())):
+        with voisin.create(tmp_path / ids, 3, ids=ids) as other:
+            for call in (other.tenant, other.drop_tenant):
+                with pytest.raises(errors.NamingMismatch, match="tenants need str or bytes"):
+                    call(name)
+            with pytest.raises(errors.NamingMismatch):
+                other.tenants()
+            with pytest.raises(errors.NamingMismatch):
+                index.move_tenant(of("acme"), other)
