@@ -178,6 +178,7 @@ impl<'t> Snapshot<'t> {
             others: SECTIONS.iter().flat_map(|section| section.new_tables(memory, &meta)).collect(),
             item_keys: OnceLock::new(),
             hash_tables: OnceLock::new(),
+            list_tables: OnceLock::new(),
             residency: None,
             memory,
             meta,

@@ -8,6 +8,7 @@ use roaring::RoaringBitmap;
 
 use super::readahead::residency::{Residency, Temperature, pages_read};
 use super::sections::codes::tables::CodeTables;
+use super::sections::ivf::tables::ListTables;
 use super::sections::lsh::tables::HashTables;
 use super::strided::Strided;
 use super::table::{Memory, Table};
@@ -70,6 +71,8 @@ pub(crate) struct Snapshot<'t> {
     pub(super) item_keys: OnceLock<Table<'t>>,
     /// The tables of hashes, if there are any; created on first use.
     pub(super) hash_tables: OnceLock<HashTables<'t>>,
+    /// The inverted lists, if there are any; created on first use.
+    pub(super) list_tables: OnceLock<ListTables<'t>>,
     /// What is in memory, for searches of an [`Index`](crate::Index).
     pub(super) residency: Option<Arc<Residency>>,
 }

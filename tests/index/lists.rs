@@ -203,6 +203,94 @@ fn filters_radii_pages_and_items_are_the_same_calls() {
 }
 
 #[test]
+fn the_codes_of_lists_follow_every_change_and_come_and_go() {
+    fn holds<D: Distance>() {
+        let (_folder, index) = created::<D>(options().codes(Codes::Bits4));
+        load(&index, 0, &rows(1, 3000, 0.0));
+        let queries = rows(2, 40, 0.0);
+        let all = queries.concat();
+        let search = |codes: bool| {
+            index.search(10).kind(Ivf).nprobe(12).codes(codes).by_vectors(&all).unwrap()
+        };
+        // The bound of an estimate holds with high probability: nearly all answers are the same.
+        let [with, without] = [true, false].map(search);
+        let same = with.iter().zip(&without).filter(|(a, b)| a.nns == b.nns).count();
+        assert!(same >= 38, "{same} of 40 for {}", D::name());
+        assert!(with.iter().all(|found| found.estimates > 100 && found.distances < 300));
+        assert!(without.iter().all(|found| found.estimates == 0));
+        for round in 0..4 {
+            index
+                .write(|batch| {
+                    let ids = |step: u32| (0..3000).skip(round).step_by(step as usize);
+                    batch.delete_items(ids(17))?;
+                    batch.add_items(ids(23).zip(rows(20 + round as u64, 200, 1.0)))?;
+                    batch.add_items((4000..).zip(rows(30 + round as u64, 100, 2.0)))
+                })
+                .unwrap();
+            check(&index);
+            assert_eq!(recall(&index, &queries, usize::MAX), 1.0);
+        }
+        index.write(|batch| batch.set_codes(None)).unwrap();
+        check(&index);
+        assert!(search(true).iter().all(|found| found.estimates == 0));
+        index.write(|batch| batch.set_codes(Some(Codes::Bits8))).unwrap();
+        check(&index);
+        assert!(search(true).iter().all(|found| found.estimates > 0));
+        // Far more than it has at once: packed anew.
+        index.write(|batch| batch.add_items((10_000..).zip(rows(5, 18_000, 1.0)))).unwrap();
+        check(&index);
+        assert!(search(true).iter().all(|found| found.estimates > 0));
+        assert_eq!(recall(&index, &queries, usize::MAX), 1.0);
+        index.write(|batch| batch.delete_items(0..30_000)).unwrap();
+        check(&index);
+    }
+    holds::<Euclidean>();
+    holds::<Cosine<codec::F16>>();
+    holds::<DotProduct>();
+}
+
+#[test]
+fn restrictions_hold_where_lists_are_scanned_by_codes() {
+    let (_folder, index) = created::<Euclidean>(options().codes(Codes::Bits4));
+    let all = rows(1, 4000, 0.0);
+    load(&index, 0, &all);
+    index.write(|batch| batch.delete_items((0..4000).step_by(7))).unwrap();
+    let query = &all[17];
+    let half: RoaringBitmap = (0..4000).step_by(2).collect();
+    let is_odd = |item: &u32| item % 2 == 1;
+    let exact = |query: &[f32]| {
+        let search = || index.search(20).exact();
+        [
+            search().candidates(&half).by_vector(query).unwrap().nns,
+            search().exclude(&half).by_vector(query).unwrap().nns,
+            search().filter(&is_odd).by_vector(query).unwrap().nns,
+            search().within(4.0).by_vector(query).unwrap().nns,
+            search().by_item(17).unwrap().unwrap().nns,
+        ]
+    };
+    let by_lists = |query: &[f32], nprobe: usize| {
+        let search = || index.search(20).kind(Ivf).nprobe(nprobe);
+        [
+            search().candidates(&half).by_vector(query).unwrap(),
+            search().exclude(&half).by_vector(query).unwrap(),
+            search().filter(&is_odd).by_vector(query).unwrap(),
+            search().within(4.0).by_vector(query).unwrap(),
+            search().by_item(17).unwrap().unwrap(),
+        ]
+    };
+    let (exact, found) = (exact(query), by_lists(query, usize::MAX));
+    assert_eq!(exact, found.clone().map(|found| found.nns));
+    assert!(found.iter().all(|found| found.strategy == Strategy::Lists && found.estimates > 0));
+    // With few lists, nothing but what may be a result.
+    for (found, exact) in by_lists(query, 3).into_iter().zip(exact) {
+        assert!(found.lists >= 3 && found.nns.len() >= exact.len().min(20) / 2, "{found:?}");
+        assert!(found.nns.iter().all(|(item, _)| item % 7 != 0), "{found:?}");
+    }
+    let late = std::time::Instant::now();
+    assert!(index.search(3).kind(Ivf).deadline(late).by_vector(query).unwrap().timed_out);
+}
+
+#[test]
 fn recall_as_a_goal_follows_from_what_builds_have_measured() {
     let (_folder, index) = created::<Euclidean>(options());
     load(&index, 0, &rows(1, 6000, 0.0));
