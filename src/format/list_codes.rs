@@ -51,6 +51,12 @@ impl<'a> Block<'a> {
         self.slots.len()
     }
 
+    /// The slot of an entry, by its number.
+    #[inline]
+    pub(crate) fn slot(&self, entry: usize) -> Option<u32> {
+        self.slots.get(entry).map(|slot| u32::from_le_bytes(*slot))
+    }
+
     #[inline]
     pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + use<'a> {
         self.slots.iter().map(|slot| u32::from_le_bytes(*slot))

@@ -129,7 +129,7 @@ impl Scan<'_> {
         // What a predicate refuses must not rule out what it accepts.
         let is_settled = selection.predicate().is_none() && selection.asked().is_none();
         let mut sifted = Sifted::default();
-        let (mut codes, mut slots, mut estimates) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut codes, mut estimates, mut admitted) = (Vec::new(), Vec::new(), Vec::new());
         let mut most = radius;
         for run in runs {
             for (at, body) in run.iter().enumerate() {
@@ -137,25 +137,33 @@ impl Scan<'_> {
                 // Whole entries: that was checked when the block was looked up.
                 let Ok(block) = Block::decode(self.stride, body) else { continue };
                 codes.clear();
-                slots.clear();
-                let entries = block.slots().zip(block.codes.chunks_exact(self.stride));
-                for (slot, code) in entries {
-                    if admits_all || selection.admits(Slot(slot)) {
+                let all = block.codes.chunks_exact(self.stride);
+                if admits_all {
+                    codes.extend(all);
+                } else {
+                    admitted.clear();
+                    let entries = block.slots().zip(all);
+                    for (slot, code) in entries.filter(|(slot, _)| selection.admits(Slot(*slot))) {
+                        admitted.push(slot);
                         codes.push(code);
-                        slots.push(slot);
                     }
                 }
                 comparer.estimates(&codes, &mut estimates);
                 sifted.estimates += codes.len() as u64;
-                for ((code, slot), estimate) in codes.iter().zip(&slots).zip(&estimates) {
+                for (entry, (code, estimate)) in codes.iter().zip(&estimates).enumerate() {
                     let bound = comparer.bound(code, self.is_certain);
                     let least = estimate - bound;
-                    if least <= most {
-                        sifted.left.push((least, *slot));
-                        if is_settled {
-                            sifted.keep(Upper(estimate + bound), self.wanted.k);
-                            most = sifted.limit(self.wanted.k).map_or(radius, limit);
-                        }
+                    if least > most {
+                        continue;
+                    }
+                    let slot = match admits_all {
+                        true => block.slot(entry),
+                        false => admitted.get(entry).copied(),
+                    };
+                    sifted.left.extend(slot.map(|slot| (least, slot)));
+                    if is_settled {
+                        sifted.keep(Upper(estimate + bound), self.wanted.k);
+                        most = sifted.limit(self.wanted.k).map_or(radius, limit);
                     }
                 }
             }
