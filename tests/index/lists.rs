@@ -216,7 +216,8 @@ fn the_codes_of_lists_follow_every_change_and_come_and_go() {
         let [with, without] = [true, false].map(search);
         let same = with.iter().zip(&without).filter(|(a, b)| a.nns == b.nns).count();
         assert!(same >= 38, "{same} of 40 for {}", D::name());
-        assert!(with.iter().all(|found| found.estimates > 100 && found.distances < 300));
+        let mut pairs = with.iter().zip(&without);
+        assert!(pairs.all(|(a, b)| a.estimates > 0 && a.distances <= b.distances));
         assert!(without.iter().all(|found| found.estimates == 0));
         for round in 0..4 {
             index

@@ -127,6 +127,8 @@ impl AccessPath for InvertedLists {
 
 /// A view that all threads share.
 type WarmView<'s, 't> = View<'s, 't, Warm<'t>>;
+/// A query on it.
+type WarmQuery<'v, 's, 't> = PreparedQuery<'v, 's, 't, Warm<'t>>;
 
 /// Scans what each query is to be compared with, on all threads. Those with the nearest `place` are
 /// scanned one after the other, as they have much in common that is in the cache then.
@@ -134,7 +136,7 @@ fn many<'s, 't, T: Sync>(
     search: &Search<'_, '_, 's, 't>,
     wanted: Wanted,
     (scanned, place): (&[T], impl Fn(&T) -> usize),
-    scan: impl Fn(&WarmView<'s, 't>, &PreparedQuery<'_, 's, 't, Warm<'t>>, &T) -> Result<Found> + Sync,
+    scan: impl Fn(&WarmView<'s, 't>, &WarmQuery<'_, 's, 't>, &T) -> Result<Found> + Sync,
 ) -> Result<Vec<Found>> {
     let Search { view, queries, .. } = *search;
     // A transaction cannot be shared between threads, fully resolved tables can.

@@ -133,8 +133,8 @@ pub(crate) trait Section: Sync {
     }
 
     /// Resets in META what it says of values that the section has made of the codes of the index,
-    /// which are about to be replaced. Returns the first and the last key of these values, which are
-    /// deleted, and made anew by the next build; `None` if there are none.
+    /// which are about to be replaced. Returns the first and the last key of these values, which
+    /// are deleted, and made anew by the next build; `None` if there are none.
     fn forget_codes(&self, _index: u16, _meta: &mut Meta) -> Option<[Key; 2]> {
         None
     }

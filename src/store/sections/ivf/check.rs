@@ -1,5 +1,6 @@
 //! The invariants of the lists: every slot that is not free is in exactly one, whose entry and size
-//! are those stored; if lists have codes, each has those of its slots; and the layout of each value.
+//! are those stored; if lists have codes, each has those of its slots; and the layout of each
+//! value.
 
 use super::codes::stride;
 use crate::error::Result;

@@ -9,8 +9,8 @@
 //! center at the smallest Euclidean distance, and lists are probed by the largest product.
 //!
 //! `view`: what searches read; `tables`: what a snapshot has found of it; `edit`: the write buffer;
-//! `moves`: moves slots between `stored` lists; `codes`: the codes of lists; `upkeep`: makes, splits
-//! and dissolves lists; `check`: the invariants.
+//! `moves`: moves slots between `stored` lists; `codes`: the codes of lists; `upkeep`: makes,
+//! splits and dissolves lists; `check`: the invariants.
 //!
 //! Invariant: until META has a number of lists, there is no value of this kind, and searches go
 //! another way; from then on every slot that is not free is in exactly one list.
