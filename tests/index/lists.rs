@@ -203,54 +203,6 @@ fn filters_radii_pages_and_items_are_the_same_calls() {
 }
 
 #[test]
-fn the_codes_of_lists_follow_every_change_and_come_and_go() {
-    fn holds<D: Distance>() {
-        let (_folder, index) = created::<D>(options().codes(Codes::Bits4));
-        load(&index, 0, &rows(1, 3000, 0.0));
-        let queries = rows(2, 40, 0.0);
-        let all = queries.concat();
-        let search = |codes: bool| {
-            index.search(10).kind(Ivf).nprobe(12).codes(codes).by_vectors(&all).unwrap()
-        };
-        // The bound of an estimate holds with high probability: nearly all answers are the same.
-        let [with, without] = [true, false].map(search);
-        let same = with.iter().zip(&without).filter(|(a, b)| a.nns == b.nns).count();
-        assert!(same >= 38, "{same} of 40 for {}", D::name());
-        let mut pairs = with.iter().zip(&without);
-        assert!(pairs.all(|(a, b)| a.estimates > 0 && a.distances <= b.distances));
-        assert!(without.iter().all(|found| found.estimates == 0));
-        for round in 0..4 {
-            index
-                .write(|batch| {
-                    let ids = |step: u32| (0..3000).skip(round).step_by(step as usize);
-                    batch.delete_items(ids(17))?;
-                    batch.add_items_from(ids(23).zip(rows(20 + round as u64, 200, 1.0)))?;
-                    batch.add_items_from((4000..).zip(rows(30 + round as u64, 100, 2.0)))
-                })
-                .unwrap();
-            check_any(&index);
-            assert_eq!(recall(&index, &queries, usize::MAX), 1.0);
-        }
-        index.write(|batch| batch.set_codes(None)).unwrap();
-        check_any(&index);
-        assert!(search(true).iter().all(|found| found.estimates == 0));
-        index.write(|batch| batch.set_codes(Some(Codes::Bits8))).unwrap();
-        check_any(&index);
-        assert!(search(true).iter().all(|found| found.estimates > 0));
-        // Far more than it has at once: packed anew.
-        index.write(|batch| batch.add_items_from((10_000..).zip(rows(5, 18_000, 1.0)))).unwrap();
-        check_any(&index);
-        assert!(search(true).iter().all(|found| found.estimates > 0));
-        assert_eq!(recall(&index, &queries, usize::MAX), 1.0);
-        index.write(|batch| batch.delete_items(0..30_000)).unwrap();
-        check_any(&index);
-    }
-    holds::<Euclidean>();
-    holds::<Cosine<codec::F16>>();
-    holds::<DotProduct>();
-}
-
-#[test]
 fn restrictions_hold_where_lists_are_scanned_by_codes() {
     let (_folder, index) = created::<Euclidean>(options().codes(Codes::Bits4));
     let all = rows(1, 4000, 0.0);
