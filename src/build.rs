@@ -234,7 +234,7 @@ impl<'e> Build<'_, 'e> {
             Built::Changes(mut changes, codes) => {
                 let mut puts = std::mem::take(&mut changes.puts);
                 if let Some((training, codes)) = codes {
-                    (edit.meta.is_coded, edit.meta.training) = (true, training);
+                    edit.set_training(training)?;
                     puts.extend(codes);
                 }
                 let spooled = changes.spooled.take();
@@ -310,7 +310,7 @@ impl<'e> Build<'_, 'e> {
             }
         };
         let mut edit = Edit::begin(place, wtxn, self.dimensions)?;
-        (edit.meta.is_coded, edit.meta.training) = (true, training);
+        edit.set_training(training)?;
         if lacks_codes {
             edit.meta.calibration.iter_mut().for_each(Calibration::outdate);
         }

@@ -1,5 +1,6 @@
 //! IVF: inverted lists. Blocks of centers, the slots of each list in pieces, the list of each slot,
-//! and the sizes of the lists; and the part in META that counts them.
+//! and the sizes of the lists; and the part in META that counts them. The codes of the lists are in
+//! `list_codes`.
 
 use roaring::RoaringBitmap;
 
@@ -14,6 +15,7 @@ pub(crate) const CENTERS: u8 = 0;
 pub(crate) const LISTS: u8 = 1;
 pub(crate) const SLOTS: u8 = 2;
 pub(crate) const SIZES: u8 = 3;
+pub(crate) const CODES: u8 = 4;
 
 /// Entries of a group of SLOTS or SIZES: a page of them.
 pub(crate) const GROUP: u32 = 1000;
@@ -22,7 +24,7 @@ pub(crate) const NONE: u32 = u32::MAX;
 /// Slots of a piece of a list: below a page, in however many containers they are.
 const PIECE: usize = 390;
 /// The maximum number of pieces of a list, and of lists: see [`list_n`].
-const PIECE_BITS: u32 = 12;
+pub(super) const PIECE_BITS: u32 = 12;
 pub(crate) const MAX_LISTS: u32 = 1 << (32 - PIECE_BITS);
 /// Length of the part in META without the calibration.
 const PART_BYTES: usize = 20;
@@ -38,6 +40,8 @@ pub(crate) struct Part {
     pub(crate) trained_on: u32,
     /// Whether a list has become too large or too small since the last build.
     pub(crate) is_due: bool,
+    /// Whether the lists have codes: those of the index, in blocks of their own.
+    pub(crate) has_codes: bool,
     /// The recall of searches by the number of lists probed.
     pub(crate) calibration: Option<Calibration>,
 }
@@ -45,7 +49,8 @@ pub(crate) struct Part {
 impl Part {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(PART_BYTES);
-        for value in [self.lists, self.vacant, self.trained_on, self.is_due.into(), 0] {
+        let flags = [self.is_due, self.has_codes].map(u32::from);
+        for value in [self.lists, self.vacant, self.trained_on].into_iter().chain(flags) {
             out.extend(value.to_le_bytes());
         }
         if let Some(calibration) = &self.calibration {
@@ -63,11 +68,12 @@ impl Part {
             vacant: u32_at(4),
             trained_on: u32_at(8),
             is_due: u32_at(12) == 1,
+            has_codes: u32_at(16) == 1,
             calibration: Calibration::decode(rest)?,
         };
         let is_possible = found.lists <= MAX_LISTS
             && (found.vacant < found.lists || found.lists == 0 && found.vacant == 0)
-            && (found.lists > 0 || found.calibration.is_none());
+            && (found.lists > 0 || found.calibration.is_none() && !found.has_codes);
         if is_possible && found.encode() == part { Ok(found) } else { Err(DAMAGE) }
     }
 }
@@ -186,7 +192,14 @@ mod tests {
     fn a_part_comes_back_and_no_byte_makes_decoding_panic() {
         let curves = vec![Curve { k: 10, points: vec![Point { ef: 4, recall: 0.9 }] }];
         let calibration = Some(Calibration { items: 900, queries: 256, curves });
-        let part = Part { lists: 30, vacant: 2, trained_on: 900, is_due: true, calibration };
+        let part = Part {
+            lists: 30,
+            vacant: 2,
+            trained_on: 900,
+            is_due: true,
+            has_codes: true,
+            calibration,
+        };
         let bytes = part.encode();
         assert_eq!(Part::decode(&bytes), Ok(part));
         assert_eq!(Part::decode(&Part::default().encode()), Ok(Part::default()));

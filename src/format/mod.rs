@@ -19,6 +19,7 @@ pub(crate) mod item_keys;
 pub(crate) mod ivf;
 mod key;
 pub(crate) mod links;
+pub(crate) mod list_codes;
 pub(crate) mod meta;
 pub(crate) mod records;
 pub(crate) mod set;

@@ -78,7 +78,7 @@ macro_rules! each_kind {
                     IVF = 12;
                 }
                 section { crate::store::sections::ivf::IvfSection }
-                snapshot {}
+                snapshot { list_tables: crate::store::sections::ivf::tables::ListTables; }
                 paths {
                     /// A scan of the inverted lists whose centers are the nearest.
                     Lists "lists" exact: false, by: crate::search::paths::ivf::InvertedLists;

@@ -634,11 +634,35 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// Deletes the codes, if there are any. The next build makes others, if they are requested.
     fn delete_codes(&mut self) -> Result<()> {
         if self.meta.is_coded {
+            self.delete_made_of_codes()?;
             self.delete_derived(Kind::CODES)?;
             self.values.retain(|values| !values.section.kinds().contains(&Kind::CODES));
             (self.meta.is_coded, self.meta.training) = (false, Training::default());
         }
         Ok(())
+    }
+
+    /// Sets what META says of the training of the codes, which are put at the end. What sections
+    /// have made of the codes of another training is deleted.
+    pub(crate) fn set_training(&mut self, training: Training) -> Result<()> {
+        if self.meta.training.generation != training.generation {
+            self.delete_made_of_codes()?;
+        }
+        (self.meta.is_coded, self.meta.training) = (true, training);
+        Ok(())
+    }
+
+    /// Forgets what sections have made of the codes. Returns the keys of these values.
+    pub(super) fn forget_made_of_codes(&mut self) -> Vec<[Key; 2]> {
+        let Self { place, meta, values, .. } = self;
+        values.iter_mut().for_each(|values| values.edit.forget_codes());
+        let keys = |section: &&dyn Section| section.forget_codes(place.index, meta);
+        SECTIONS.iter().filter_map(keys).collect()
+    }
+
+    fn delete_made_of_codes(&mut self) -> Result<()> {
+        let ranges = self.forget_made_of_codes();
+        ranges.into_iter().try_for_each(|range| self.target().delete_derived_range(range))
     }
 
     /// Gives the index a kind. Before anything else in the edit. `false` if it has the kind.
@@ -702,6 +726,9 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// vectors which are gone (`scrub`); the next build makes these anew. Returns how many slots
     /// had left something. Alone in its edit.
     pub(crate) fn scrub(&mut self, telling: &[&'static dyn Section]) -> Result<u64> {
+        if telling.iter().any(|section| section.kinds().contains(&Kind::CODES)) {
+            self.delete_made_of_codes()?;
+        }
         for section in telling {
             self.forget(*section)?;
         }

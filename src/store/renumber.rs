@@ -178,6 +178,8 @@ impl Renumbered {
             edit.put_over(key, body)?;
             told.tell(done, total);
         }
+        // Those values have been deleted.
+        edit.forget_made_of_codes();
         let meta = &mut edit.meta;
         (meta.slots, meta.sealed, meta.items) = (self.slots, sealed, self.slots);
         (meta.pending, meta.removed, meta.free, meta.reuse_from) = (0, 0, 0, 0);

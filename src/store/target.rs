@@ -139,6 +139,12 @@ impl Target<'_, '_, '_> {
         self.delete_range(Torn::Derived, first, last)
     }
 
+    /// Deletes all values of the graph, of codes or of lists with keys from `first` to `last`, both
+    /// included.
+    pub(super) fn delete_derived_range(&mut self, [first, last]: [Key; 2]) -> Result<()> {
+        self.delete_range(Torn::Derived, first, last)
+    }
+
     /// Deletes all values with keys from `first` to `last`, both included. Only LMDB may
     /// stop the edit from here on.
     pub(super) fn delete_over(&mut self, first: Key, last: Key) -> Result<()> {

@@ -203,6 +203,55 @@ fn filters_radii_pages_and_items_are_the_same_calls() {
 }
 
 #[test]
+fn restrictions_hold_where_lists_are_scanned_by_codes() {
+    let (_folder, index) = created::<Euclidean>(options().codes(Codes::Bits4));
+    let all = rows(1, 4000, 0.0);
+    load(&index, 0, &all);
+    index.write(|batch| batch.delete_items((0..4000).step_by(7))).unwrap();
+    let query = &all[17];
+    let half: RoaringBitmap = (0..4000).step_by(2).collect();
+    let is_odd = |item: &u32| item % 2 == 1;
+    let exact = |query: &[f32]| {
+        let search = || {
+            let mut search = index.search(20);
+            search.exact();
+            search
+        };
+        [
+            search().candidates(&half).by_vector(query).unwrap().nns,
+            search().exclude(&half).by_vector(query).unwrap().nns,
+            search().filter(&is_odd).by_vector(query).unwrap().nns,
+            search().within(4.0).by_vector(query).unwrap().nns,
+            search().by_item(17).unwrap().unwrap().nns,
+        ]
+    };
+    let by_lists = |query: &[f32], nprobe: usize| {
+        let search = || {
+            let mut search = index.search(20);
+            search.kind(Ivf).nprobe(nprobe);
+            search
+        };
+        [
+            search().candidates(&half).by_vector(query).unwrap(),
+            search().exclude(&half).by_vector(query).unwrap(),
+            search().filter(&is_odd).by_vector(query).unwrap(),
+            search().within(4.0).by_vector(query).unwrap(),
+            search().by_item(17).unwrap().unwrap(),
+        ]
+    };
+    let (exact, found) = (exact(query), by_lists(query, usize::MAX));
+    assert_eq!(exact, found.clone().map(|found| found.nns));
+    assert!(found.iter().all(|found| found.strategy == Strategy::Lists && found.estimates > 0));
+    // With few lists, nothing but what may be a result.
+    for (found, exact) in by_lists(query, 3).into_iter().zip(exact) {
+        assert!(found.lists >= 3 && found.nns.len() >= exact.len().min(20) / 2, "{found:?}");
+        assert!(found.nns.iter().all(|(item, _)| item % 7 != 0), "{found:?}");
+    }
+    let late = std::time::Instant::now();
+    assert!(index.search(3).kind(Ivf).deadline(late).by_vector(query).unwrap().timed_out);
+}
+
+#[test]
 fn recall_as_a_goal_follows_from_what_builds_have_measured() {
     let (_folder, index) = created::<Euclidean>(options());
     load(&index, 0, &rows(1, 6000, 0.0));

@@ -119,6 +119,8 @@ pub(crate) struct Meta {
     /// The number of inverted lists, and that of vacant ones among them.
     pub(crate) lists: u32,
     pub(crate) vacant: u32,
+    /// Whether the lists have codes.
+    pub(crate) lists_have_codes: bool,
     pub(crate) dimensions: u32,
     pub(crate) block_bytes: u32,
     pub(crate) block_vectors: u32,
@@ -169,7 +171,7 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
     let slot_of = decode_id_slots(&mut values, meta.slots);
     let by_slot = decode_vectors(&mut values, &meta, &free);
     let codes = decode_codes(&mut values, &meta, &by_slot);
-    decode_lists(&mut values, &meta, &free);
+    decode_lists(&mut values, &meta, &free, &codes);
     decode_hashes(&mut values, &meta, &by_slot);
 
     let mut decoded = Decoded {
@@ -655,7 +657,9 @@ impl Meta {
                     (meta.lists, meta.vacant) = (part.u32(), part.u32());
                     _ = part.u32();
                     assert!(part.u32() <= 1, "META: whether a list waits for a build");
-                    part.zeros(4);
+                    let have_codes = part.u32();
+                    assert!(have_codes <= 1, "META: whether lists have codes");
+                    meta.lists_have_codes = have_codes == 1;
                     assert!(
                         meta.vacant < meta.lists || [meta.vacant, meta.lists] == [0, 0],
                         "META: {} of {} lists are vacant",
@@ -1141,7 +1145,12 @@ fn check_vector(meta: &Meta, slot: u32, vector: &[u8], factor: Option<f32>) {
 }
 
 /// IVF, section 16: every slot that is not free is in one list.
-fn decode_lists(values: &mut Values, meta: &Meta, free: &BTreeSet<u32>) {
+fn decode_lists(
+    values: &mut Values,
+    meta: &Meta,
+    free: &BTreeSet<u32>,
+    codes: &BTreeMap<u32, Vec<u8>>,
+) {
     let (block_bytes, block_centers) = Meta::geometry_of(4 * meta.dimensions as usize);
     for block in 0..meta.lists.div_ceil(block_centers) {
         let mut value = values.expect(IVF, 0, block);
@@ -1197,6 +1206,37 @@ fn decode_lists(values: &mut Values, meta: &Meta, free: &BTreeSet<u32>) {
         let members = found.iter().filter(|other| **other == list).count();
         assert_eq!(members, if *size == NO_SLOT { 0 } else { *size as usize }, "IVF list {list}");
     }
+    if meta.lists_have_codes {
+        assert!(meta.is_coded == 1 && meta.older == [0, 0], "META: codes of lists: {meta:?}");
+        decode_codes_of_lists(values, &sizes, &found, codes);
+    }
+}
+
+/// IVF, section 16: each list has the codes of its slots.
+fn decode_codes_of_lists(
+    values: &mut Values,
+    sizes: &[u32],
+    of_slots: &[u32],
+    codes: &BTreeMap<u32, Vec<u8>>,
+) {
+    let bytes = codes.values().next().expect("there are codes").len();
+    // As long as lists have less than 4 096 full blocks.
+    let most = ((4080 - 4) / (bytes + 4)).max(1);
+    let mut found = vec![NO_SLOT; of_slots.len()];
+    for (list, size) in (0..).zip(sizes).filter(|(_, size)| **size != NO_SLOT) {
+        for block in 0..(*size as usize).div_ceil(most) {
+            let mut value = values.expect(IVF, 4, list << 12 | block as u32);
+            let count = (*size as usize - block * most).min(most);
+            let of_block: Vec<Vec<u8>> = (0..count).map(|_| value.take(bytes).to_vec()).collect();
+            for (slot, code) in value.u32s(count).into_iter().zip(of_block) {
+                assert_eq!(codes[&slot], code, "IVF list {list}: the code of slot {slot}");
+                let before = std::mem::replace(&mut found[slot as usize], list);
+                assert_eq!(before, NO_SLOT, "IVF: slot {slot} has two codes in lists");
+            }
+            value.end();
+        }
+    }
+    assert_eq!(found, of_slots, "IVF: the list that has the code of each slot");
 }
 
 /// SLOT_IDS, section 7.
@@ -1860,6 +1900,58 @@ fn tables_of_hashes_decode_when_built_changed_and_renumbered_with_a_graph_and_wi
         writer.builder(&mut rng).optimize_with(&mut wtxn, 8, 16).unwrap();
         wtxn.commit().unwrap();
         decode_all(&env, db, 0, &expected, to_f32_bytes);
+    }
+}
+
+#[test]
+fn inverted_lists_and_their_codes_decode_when_built_changed_and_renumbered() {
+    for (dimensions, bits, has_graph) in [(40, 8, false), (70, 4, true), (1100, 1, false)] {
+        let (_dir, env) = new_env();
+        let db = create::<Euclidean>(&env);
+        let writer = Writer::<Euclidean>::new(db, 0, dimensions);
+        let mut rng = StdRng::seed_from_u64(9);
+        let mut expected = random_vectors(&mut rng, 0..1500, dimensions);
+        let mut wtxn = env.write_txn().unwrap();
+        writer.add_kind(&mut wtxn, voisin::IndexKind::Ivf).unwrap();
+        if !has_graph {
+            writer.drop_kind(&mut wtxn, voisin::IndexKind::Hnsw).unwrap();
+        }
+        let codes = [voisin::Codes::Bits1, voisin::Codes::Bits4, voisin::Codes::Bits8];
+        let codes = codes.into_iter().find(|codes| codes.bits() == bits);
+        writer.set_codes(&mut wtxn, codes).unwrap();
+        add(&writer, &mut wtxn, &expected);
+        build(&writer, &mut wtxn);
+        wtxn.commit().unwrap();
+        let decoded = decode_all(&env, db, 0, &expected, to_f32_bytes);
+        assert!(decoded.meta.lists_have_codes);
+
+        // Replaced, added and deleted items, with a build and without.
+        for builds in [false, true] {
+            let changed = random_vectors(&mut rng, (300..500).chain(3000..3200), dimensions);
+            let mut wtxn = env.write_txn().unwrap();
+            for id in expected.keys().copied().take(150).collect::<Vec<_>>() {
+                assert!(writer.del_item(&mut wtxn, id).unwrap(), "item {id} was there");
+                expected.remove(&id);
+            }
+            add(&writer, &mut wtxn, &changed);
+            if builds {
+                build(&writer, &mut wtxn);
+            }
+            wtxn.commit().unwrap();
+            expected.extend(changed);
+            let decoded = decode_all(&env, db, 0, &expected, to_f32_bytes);
+            assert!(decoded.meta.lists_have_codes);
+        }
+
+        let mut wtxn = env.write_txn().unwrap();
+        let mut rng = StdRng::seed_from_u64(3);
+        writer.builder(&mut rng).optimize_with(&mut wtxn, 8, 16).unwrap();
+        wtxn.commit().unwrap();
+        assert!(decode_all(&env, db, 0, &expected, to_f32_bytes).meta.lists_have_codes);
+        let mut wtxn = env.write_txn().unwrap();
+        writer.set_codes(&mut wtxn, None).unwrap();
+        wtxn.commit().unwrap();
+        assert!(!decode_all(&env, db, 0, &expected, to_f32_bytes).meta.lists_have_codes);
     }
 }
 

@@ -856,6 +856,34 @@ fn slots_in_no_list_in_two_or_in_another_and_wrong_sizes_are_found() {
             });
         });
     }
+    let codes = |list: u32, block: u32| key(Kind::IVF, ivf::CODES, ivf::list_n(list, block));
+    // The code of another slot, the codes of no slots of the list, and none.
+    for at in [0, 20] {
+        Patient::expect_of_lists(lists, |wtxn, place| {
+            change(wtxn, place, codes(1, 0), |body| body[at] ^= 1);
+        });
+    }
+    Patient::expect_of_lists(lists, |wtxn, place| {
+        change(wtxn, place, codes(1, 0), |body| {
+            let last = body.len() - 4;
+            body.copy_within(last - 4..last, last);
+        });
+    });
+    Patient::expect_of_lists(lists, |wtxn, place| {
+        place.delete(wtxn, codes(1, 0)).unwrap();
+    });
+    Patient::expect_of_lists(Invariant::Layout, |wtxn, place| {
+        change(wtxn, place, codes(1, 0), |body| body.truncate(body.len() - 1));
+    });
+    Patient::expect_of_lists(Invariant::Keys, |wtxn, place| {
+        place.put(wtxn, codes(ivf::MAX_LISTS - 1, 0), vec![0; 100]).unwrap();
+    });
+    Patient::expect_of_lists(Invariant::Meta, |wtxn, place| {
+        change_meta(wtxn, place, |meta| {
+            meta.is_coded = false;
+            meta.training = Default::default();
+        });
+    });
     let other = Invariant::Layout;
     Patient::expect_of_lists(other, |wtxn, place| {
         place.delete(wtxn, key(Kind::IVF, ivf::CENTERS, 0)).unwrap();
@@ -871,6 +899,36 @@ fn slots_in_no_list_in_two_or_in_another_and_wrong_sizes_are_found() {
     Patient::expect_of_lists(Invariant::Meta, |wtxn, place| {
         change_meta(wtxn, place, |meta| meta.set_part(Kind::IVF, Some(vec![1])));
     });
+}
+
+#[test]
+fn an_index_whose_lists_have_no_codes_is_sound_and_the_next_build_packs_them() {
+    let patient = patient_with_lists();
+    let part = |wtxn: &RwTxn<'_>, place: Place<'_>| {
+        ivf::Part::decode(meta(wtxn, place).part(Kind::IVF).unwrap()).unwrap()
+    };
+    // As it was before lists had codes.
+    patient.operate(|_, wtxn, place| {
+        let part = part(wtxn, place);
+        assert!(part.has_codes);
+        change_meta(wtxn, place, |meta| {
+            let part = ivf::Part { has_codes: false, ..part };
+            meta.set_part(Kind::IVF, Some(part.encode()));
+        });
+        let blocks = place.range(wtxn, key(Kind::IVF, ivf::CODES, 0), key(Kind::IVF, 5, 0));
+        let keys: Vec<Key> = blocks.unwrap().map(|entry| entry.unwrap().0).collect();
+        assert!(!keys.is_empty());
+        keys.into_iter().for_each(|key| place.delete(wtxn, key).unwrap());
+    });
+    assert_eq!(patient.findings(), []);
+    patient.operate(|writer, wtxn, place| {
+        writer.add_item(wtxn, 701, &query_vector()).unwrap();
+        assert!(!part(wtxn, place).has_codes && writer.need_build(wtxn).unwrap());
+        let mut rng = StdRng::seed_from_u64(6);
+        writer.builder(&mut rng).codes_from(1).build_with(wtxn, M, M0).unwrap();
+        assert!(part(wtxn, place).has_codes);
+    });
+    assert_eq!(patient.findings(), []);
 }
 
 proptest! {

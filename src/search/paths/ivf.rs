@@ -1,30 +1,35 @@
-//! The path of inverted lists: a scan of the lists whose centers are the nearest to the query, by
-//! the code that scans all. So codes, filters, radii, deadlines and cold indexes are the same; only
-//! which slots are compared differs.
+//! The path of inverted lists: a scan of the lists whose centers are the nearest to the query.
+//!
+//! Where lists have codes, they are scanned by these, in the order of lists (`by_codes`). Else, and
+//! where a search does without codes, by the code that scans all.
 //!
 //! A search that has not found as many results as there should be probes on, twice as many lists
 //! each time, until it has, or until it has probed all.
+
+mod by_codes;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use roaring::RoaringBitmap;
 
+use self::by_codes::Scan;
 use super::{AccessPath, Flat};
 use crate::error::{Error, Result};
-use crate::flat::{Slots, scan};
+use crate::flat::{Slots, scan as scan_slots};
 use crate::format::ivf::Part;
 use crate::format::meta::Meta;
 use crate::search::effort::ef_for;
 use crate::search::paths::parameter::{COUNTS, Parameter, count};
 use crate::search::request::Cancel;
 use crate::search::{AnyView, Request, Search, SearchContext, Strategy};
+use crate::store::prepared_query::PreparedQuery;
 use crate::store::sections::ivf::part;
 use crate::store::sections::ivf::view::{Lists, Order};
 use crate::store::source::Warm;
 use crate::store::view::View;
 use crate::threads;
-use crate::top_k::Found;
+use crate::top_k::{Found, Wanted};
 use crate::types::{Calibration, Curve, IndexKind, ItemId, Point, Slot};
 
 /// The recall of a search that says nothing of it, on an index that is calibrated.
@@ -32,10 +37,12 @@ const USUAL_RECALL: f64 = 0.95;
 /// One in this many lists is probed by a search that says nothing, on an index that is not.
 const LISTS_PER_PROBE: u32 = 8;
 /// The distance of a query to a center, of which many follow each other: a fixed part, and bytes a
-/// nanosecond. And reading the slots of a list.
+/// nanosecond. And reading the slots of a list; or the blocks of its codes, of which some lie
+/// elsewhere than the one before.
 const CENTER_NS: f64 = 4.0;
 const CENTER_BYTES_PER_NS: f64 = 16.0;
 const LIST_NS: f64 = 1500.0;
+const CODED_LIST_NS: f64 = 250.0;
 /// The queries of a calibration, and the numbers of results of its curves.
 const QUERIES: u64 = 256;
 const KS: [usize; 3] = [1, 10, 100];
@@ -83,32 +90,32 @@ impl AccessPath for InvertedLists {
 
     fn cost_ns(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Option<f64> {
         let meta = &search.view.snapshot.meta;
-        let part = part(meta, 0).ok()??;
+        let part = &search.view.list_tables().ok()??.part;
         let lists = f64::from(part.lists - part.vacant);
         if lists == 0.0 {
             return None;
         }
-        let probes = probes(&search.context.request, &part, k, meta.items) as f64;
+        let probes = probes(&search.context.request, part, k, meta.items) as f64;
         let rows = search.context.selection.len() as f64 * (probes / lists).min(1.0);
         let center = 4.0 * f64::from(meta.dimensions) / CENTER_BYTES_PER_NS + CENTER_NS;
-        let choice = lists * center + probes.min(lists) * LIST_NS;
-        Some(choice + rows * search.costs().scattered_row)
+        let costs = search.costs();
+        let (list, row) = match part.has_codes && search.context.request.codes {
+            true => (CODED_LIST_NS, costs.row),
+            false => (LIST_NS, costs.scattered_row),
+        };
+        Some(lists * center + probes.min(lists) * list + rows * row)
     }
 
     fn search(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Result<Vec<(Strategy, Found)>> {
         let Search { view, queries, context } = *search;
         let Some(lists) = view.lists()? else { return Flat.search(search, k) };
         let meta = &view.snapshot.meta;
-        let count = probes(&context.request, &lists.part, k, meta.items);
-        let orders = queries.iter().map(|query| lists.order(&view.center_query(query), count));
-        let mut orders: Vec<Order> = orders.collect();
+        let count = probes(&context.request, lists.part(), k, meta.items);
+        let rows: Vec<Vec<f32>> = queries.iter().map(|query| view.center_query(query)).collect();
+        let order = |row: &Vec<f32>| Ok::<_, Error>(lists.order(row, count));
+        let mut orders = threads::map(&rows, threads::SEARCHES, order)?;
         let mut probing = Probing { view, context, lists, slots: BTreeMap::new() };
-        let first = orders.iter_mut().map(|order| probing.candidates(order.get(0..count)));
-        let first = first.collect::<Result<Vec<_>>>()?;
-        let mut found = match queries {
-            [_] => search.scan(k, Slots::Only(&first[0]))?,
-            _ => many(search, k, &first)?,
-        };
+        let mut found = probing.first(search, k, &mut orders, count)?;
         for (nth, (order, found)) in orders.iter_mut().zip(&mut found).enumerate() {
             let one = Search { view, queries: &queries[nth..=nth], context };
             probing.go_on(&one, k, order, count, found)?;
@@ -130,28 +137,35 @@ impl AccessPath for InvertedLists {
     }
 }
 
-/// Scans the candidates of each query, on all threads.
-fn many(search: &Search<'_, '_, '_, '_>, k: usize, slots: &[Vec<u32>]) -> Result<Vec<Found>> {
-    let Search { view, queries, context } = *search;
+/// A view that all threads share.
+type WarmView<'s, 't> = View<'s, 't, Warm<'t>>;
+/// A query on it.
+type WarmQuery<'v, 's, 't> = PreparedQuery<'v, 's, 't, Warm<'t>>;
+
+/// Scans what each query is to be compared with, on all threads. Those with the nearest `place` are
+/// scanned one after the other, as they have much in common that is in the cache then.
+fn many<'s, 't, T: Sync>(
+    search: &Search<'_, '_, 's, 't>,
+    wanted: Wanted,
+    (scanned, place): (&[T], impl Fn(&T) -> usize),
+    scan: impl Fn(&WarmView<'s, 't>, &WarmQuery<'_, 's, 't>, &T) -> Result<Found> + Sync,
+) -> Result<Vec<Found>> {
+    let Search { view, queries, .. } = *search;
     // A transaction cannot be shared between threads, fully resolved tables can.
     view.resolve_all()?;
     let warm = View::new(view.snapshot, Warm::default()).with_cold(view.cold());
     let queries: Vec<_> = queries.iter().map(|query| query.on(&warm)).collect();
-    let wanted = context.request.wanted(k);
     let nothing = queries.iter().map(|query| Found::nothing(wanted, query.resolution()));
     let mut found: Vec<Found> = nothing.collect();
-    let queue = Mutex::new(queries.iter().zip(slots).zip(&mut found));
+    let mut turns: Vec<_> = queries.iter().zip(scanned).zip(&mut found).collect();
+    turns.sort_by_key(|((_, scanned), _)| place(scanned));
+    let queue = Mutex::new(turns.into_iter());
     let threads = threads::for_items(queries.len(), threads::SEARCHES);
     threads::on_each(threads, || {
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some(((query, slots), found)) = next else { return Ok::<_, Error>(()) };
-            let queries = std::slice::from_ref(query);
-            let codes = context.request.codes;
-            let accept = |slot, item| context.accepts(slot, item);
-            let stop = || context.stop();
-            let scanned = scan(&warm, queries, Slots::Only(slots), wanted, codes, &accept, &stop)?;
-            scanned.into_iter().for_each(|one| *found = one);
+            let Some(((query, scanned), found)) = next else { return Ok::<_, Error>(()) };
+            *found = scan(&warm, query, scanned)?;
         }
     })?;
     Ok(found)
@@ -161,12 +175,66 @@ fn many(search: &Search<'_, '_, '_, '_>, k: usize, slots: &[Vec<u32>]) -> Result
 struct Probing<'a, 'v, 's, 't> {
     view: &'a AnyView<'v, 's, 't>,
     context: &'a SearchContext<'a>,
-    lists: Lists<'t>,
+    lists: Lists<'s, 't>,
     /// Those that have been read, without slots that cannot be results.
     slots: BTreeMap<u32, Vec<u32>>,
 }
 
-impl Probing<'_, '_, '_, '_> {
+impl<'a, 's, 't> Probing<'a, '_, 's, 't> {
+    /// Scans the first `count` lists of each query.
+    fn first(
+        &mut self,
+        search: &Search<'_, '_, 's, 't>,
+        k: usize,
+        orders: &mut [Order],
+        count: usize,
+    ) -> Result<Vec<Found>> {
+        let (context, wanted) = (self.context, self.context.request.wanted(k));
+        let Some(scan) = self.by_codes(wanted) else {
+            let slots = orders.iter_mut().map(|order| self.candidates(order.get(0..count)));
+            let slots = slots.collect::<Result<Vec<_>>>()?;
+            if let [slots] = &slots[..] {
+                return search.scan(k, Slots::Only(slots));
+            }
+            let place = |slots: &Vec<u32>| slots.first().map_or(0, |slot| *slot as usize);
+            return many(search, wanted, (&slots[..], place), |view, query, slots| {
+                let accept = |slot, item| context.accepts(slot, item);
+                let (slots, by_codes) = (Slots::Only(slots), context.request.codes);
+                let queries = std::slice::from_ref(query);
+                let stop = || context.stop();
+                let mut found = scan_slots(view, queries, slots, wanted, by_codes, &accept, &stop)?;
+                Ok(found.pop().unwrap_or_else(|| Found::nothing(wanted, query.resolution())))
+            });
+        };
+        let is_certain = orders.first().is_none_or(|order| count >= order.len());
+        let scan = Scan { is_certain, ..scan };
+        let blocks = orders.iter_mut().map(|order| self.blocks(&scan, order.get(0..count)));
+        let blocks = blocks.collect::<Result<Vec<_>>>()?;
+        if let ([query], [blocks]) = (search.queries, &blocks[..]) {
+            return Ok(vec![scan.run(search.view, query, blocks)?]);
+        }
+        // The blocks of a list follow each other, and differ from those of another one.
+        let place = |blocks: &Vec<&[u8]>| blocks.first().map_or(0, |block| block.as_ptr().addr());
+        many(search, wanted, (&blocks[..], place), |view, query, blocks| {
+            scan.run(view, query, blocks)
+        })
+    }
+
+    /// A scan by codes, if lists have them and the search goes by codes.
+    fn by_codes(&self, wanted: Wanted) -> Option<Scan<'a>> {
+        let stride = self.lists.stride().filter(|_| self.context.request.codes)?;
+        Some(Scan { context: self.context, wanted, stride, is_certain: true })
+    }
+
+    /// The blocks of codes of lists.
+    fn blocks(&self, scan: &Scan<'_>, lists: impl Iterator<Item = u32>) -> Result<Vec<&'t [u8]>> {
+        let mut blocks = Vec::new();
+        for list in lists {
+            blocks.extend(self.view.list_codes(&self.lists, scan.stride, list)?.iter().copied());
+        }
+        Ok(blocks)
+    }
+
     fn read(&mut self, list: u32) -> Result<()> {
         if self.slots.contains_key(&list) {
             return Ok(());
@@ -197,7 +265,7 @@ impl Probing<'_, '_, '_, '_> {
     /// results.
     fn go_on(
         &mut self,
-        one: &Search<'_, '_, '_, '_>,
+        one: &Search<'_, '_, 's, 't>,
         k: usize,
         order: &mut Order,
         count: usize,
@@ -211,9 +279,18 @@ impl Probing<'_, '_, '_, '_> {
                 break;
             }
             let next = (2 * probed).min(order.len());
-            let candidates = self.candidates(order.get(probed..next))?;
-            for more in one.scan(k, Slots::Only(&candidates))? {
-                let query = &one.queries[0];
+            let query = &one.queries[0];
+            let more = match self.by_codes(wanted) {
+                Some(scan) => {
+                    let blocks = self.blocks(&scan, order.get(probed..next))?;
+                    vec![scan.run(one.view, query, &blocks)?]
+                }
+                None => {
+                    let candidates = self.candidates(order.get(probed..next))?;
+                    one.scan(k, Slots::Only(&candidates))?
+                }
+            };
+            for more in more {
                 let before = std::mem::replace(found, Found::nothing(wanted, query.resolution()));
                 *found = before.merge(query, more)?;
             }
@@ -228,7 +305,7 @@ impl Probing<'_, '_, '_, '_> {
 /// lists the true neighbors are. `None` if there is nothing to measure by.
 fn calibrate(
     view: &AnyView<'_, '_, '_>,
-    lists: &Lists<'_>,
+    lists: &Lists<'_, '_>,
     cancel: Cancel<'_>,
 ) -> Result<Option<Calibration>> {
     let live: RoaringBitmap = view.live()?;

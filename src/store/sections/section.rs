@@ -149,6 +149,13 @@ pub(crate) trait Section: Sync {
         false
     }
 
+    /// Resets in META what it says of values that the section has made of the codes of the index,
+    /// which are about to be replaced. Returns the first and the last key of these values, which
+    /// are deleted, and made anew by the next build; `None` if there are none.
+    fn forget_codes(&self, _index: u16, _meta: &mut Meta) -> Option<[Key; 2]> {
+        None
+    }
+
     /// Whether builds compute its values, and edits between two builds leave them alone: a build
     /// anew deletes them all, and a build that is written on top of later commits restores the
     /// values that these have changed.
@@ -205,6 +212,9 @@ pub(crate) trait SectionEdit {
 
     /// Overwrites live values. Only LMDB may stop the edit from here on.
     fn write_late(&mut self, target: Target<'_, '_, '_>) -> Result<()>;
+
+    /// The values that the section has made of codes are deleted: it changes them no more.
+    fn forget_codes(&mut self) {}
 
     /// Drains everything not yet written.
     fn rest(&mut self, place: Place<'_>) -> Vec<Put>;

@@ -13,16 +13,19 @@ pub(crate) mod search;
 pub(in crate::store) mod tables;
 pub(crate) mod training;
 
+use heed::RoTxn;
+
 use self::coders::Coders;
 use super::relabel::{Relabel, Relabelled};
 use super::repair::Repair;
 use super::section::{AnyView, Listed, Section, SectionEdit};
-use crate::codes::{Codes, Scratch};
+use crate::codes::{Coder, Codes, Scratch};
 use crate::distance::Factors;
 use crate::error::Result;
 use crate::format::codes::{BLOCKS, TAIL};
 use crate::format::meta::{Meta, Training};
 use crate::format::{Key, Kind};
+use crate::store::Place;
 use crate::store::address::Address;
 use crate::store::blocks::{BlockEdit, Blocks, MakeValue};
 use crate::store::checker::Checker;
@@ -87,6 +90,15 @@ impl MakeValue for MakeCode {
 fn spread(Factors { error, length, .. }: Factors) -> (f64, f64) {
     let (length, error) = (f64::from(length).powi(2), f64::from(error).powi(2));
     ((length - error).max(0.0), error)
+}
+
+/// The encoder of the newest training of a stored index. `None` if it has no codes.
+pub(in crate::store::sections) fn newest_coder(
+    place: Place<'_>,
+    rtxn: &RoTxn<'_>,
+    meta: &Meta,
+) -> Result<Option<Coder>> {
+    Ok(Coders::stored(place, rtxn, meta)?.map(|coders| coders.newest))
 }
 
 /// The section of quantized codes: see the module.

@@ -75,6 +75,11 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         Ok(found.bytes)
     }
 
+    /// The code of a slot. `None` if there are no codes.
+    pub(in crate::store::sections) fn code_of(&self, slot: Slot) -> Result<Option<&'t [u8]>> {
+        self.snapshot.codes.as_ref().map(|tables| self.code_in(tables, slot)).transpose()
+    }
+
     /// The factors stored beside the code of a slot. `None` if there are no codes.
     pub(crate) fn code_factors(&self, slot: Slot) -> Result<Option<Factors>> {
         let Some(tables) = &self.snapshot.codes else { return Ok(None) };
@@ -121,6 +126,38 @@ impl<'v, 's, 't, S: Source<'t>> CodeQueries<'v, 's, 't, S> {
             query,
             older: older.map(|older| Box::new((older, older.query(vector, factor)))),
         }
+    }
+}
+
+impl<'s, 't, S: Source<'t>> CodeQueries<'_, 's, 't, S> {
+    /// A query that is compared with codes of the newest training, wherever they lie.
+    pub(crate) fn anywhere(&self, probe: &PreparedQuery<'_, 's, 't, S>) -> CodeComparer<'s> {
+        let (vector, factor) = probe.prepared();
+        let coder = &self.coders.newest;
+        CodeComparer { coder, query: coder.query(vector, factor) }
+    }
+}
+
+/// Distance estimates from a query to codes of the newest training.
+#[derive(Debug)]
+pub(crate) struct CodeComparer<'s> {
+    coder: &'s Coder,
+    query: CodeQuery,
+}
+
+impl CodeComparer<'_> {
+    /// Replaces `out` by the estimates for codes, in order.
+    #[inline]
+    pub(crate) fn estimates(&self, codes: &[&[u8]], out: &mut Vec<f32>) {
+        out.clear();
+        (self.coder.estimates)(&self.query, codes, out);
+    }
+
+    /// Error bound of the estimate for a code: one that always holds, or a high-probability one
+    /// (about 99.7 %).
+    #[inline]
+    pub(crate) fn bound(&self, code: &[u8], is_certain: bool) -> f32 {
+        if is_certain { self.query.bound(code) } else { self.query.likely_bound(code) }
     }
 }
 

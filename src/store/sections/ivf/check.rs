@@ -1,15 +1,19 @@
 //! The invariants of the lists: every slot that is not free is in exactly one, whose entry and size
-//! are those stored; and the layout of each value.
+//! are those stored; if lists have codes, each has those of its slots; and the layout of each
+//! value.
 
+use super::codes::stride;
 use crate::error::Result;
 use crate::format::checksum::unverified;
 use crate::format::ivf::{
-    CENTERS, GROUP, LISTS, MAX_LISTS, NONE, Part, SIZES, SLOTS, center_blocks, check_centers,
-    decode_group, decode_piece, encode_list, geometry, of_list_n,
+    CENTERS, CODES, GROUP, LISTS, MAX_LISTS, NONE, Part, SIZES, SLOTS, center_blocks,
+    check_centers, decode_group, decode_piece, encode_list, geometry, list_n, of_list_n,
 };
+use crate::format::list_codes::{Block, block_entries, blocks};
 use crate::format::set::SetKind;
 use crate::format::{Damage, Key, Kind};
 use crate::store::checker::{Checker, Invariant};
+use crate::types::Slot;
 
 impl Checker<'_, '_, '_> {
     fn lists_part(&mut self) -> Option<Part> {
@@ -40,6 +44,10 @@ impl Checker<'_, '_, '_> {
                 check_centers(&geometry, key.n, part.lists, value),
             ),
             LISTS => (of_list_n(key.n).0 < part.lists, decode_piece(body, &mut Vec::new())),
+            CODES => (
+                of_list_n(key.n).0 < part.lists && part.has_codes,
+                Block::decode(stride(meta).unwrap_or_default(), body).map(drop),
+            ),
             SLOTS => (key.n < meta.slots.div_ceil(GROUP) && part.lists > 0, group()),
             SIZES => (key.n < part.lists.div_ceil(GROUP), group()),
             _ => (false, Ok(())),
@@ -86,7 +94,41 @@ impl Checker<'_, '_, '_> {
             self.expect_lists(stranger.is_none(), || {
                 format!("list {list} has slot {stranger:?}, which is said to be elsewhere")
             });
+            if part.has_codes {
+                self.check_codes_of(list, members)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Checks the codes of a list with these slots, ascending.
+    fn check_codes_of(&mut self, list: u32, members: Vec<u32>) -> Result<()> {
+        let Some(stride) = stride(&self.view.snapshot.meta) else { return Ok(()) };
+        let per_block = block_entries(stride, members.len());
+        let count = blocks(stride, members.len());
+        let mut slots = Vec::new();
+        for number in 0.. {
+            let key = self.key(Kind::IVF, CODES, list_n(list, number));
+            let Some(body) = self.get(key)?.map(|value| unverified(value).to_vec()) else { break };
+            // Reported with the layout of the values.
+            let Ok(block) = Block::decode(stride, &body) else { return Ok(()) };
+            let is_full =
+                block.len() == per_block || number + 1 == count && block.len() < per_block;
+            self.expect_lists(is_full, || format!("{key}: it has {} entries", block.len()));
+            for (slot, code) in block.slots().zip(block.codes.chunks(stride)) {
+                // That of a slot which has none is reported with the codes.
+                let found = self.view.code_of(Slot(slot));
+                let own = self.survive(found)?.flatten();
+                self.expect_lists(own.is_none_or(|own| own == code), || {
+                    format!("{key}: the code of slot {slot} is another one")
+                });
+                slots.push(slot);
+            }
+        }
+        slots.sort_unstable();
+        self.expect_lists(slots == members, || {
+            format!("list {list} has {} codes, not one for each of its slots", slots.len())
+        });
         Ok(())
     }
 
@@ -117,7 +159,7 @@ impl Checker<'_, '_, '_> {
         let (mut members, mut bodies) = (Vec::new(), Vec::new());
         loop {
             let piece = bodies.len() as u32;
-            let key = self.key(Kind::IVF, LISTS, crate::format::ivf::list_n(list, piece));
+            let key = self.key(Kind::IVF, LISTS, list_n(list, piece));
             let Some(body) = self.get(key)?.map(unverified) else { break };
             let decoded = decode_piece(body, &mut members);
             bodies.push(body.to_vec());

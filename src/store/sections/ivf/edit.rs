@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::moves::{Groups, Stored, move_slots};
+use super::codes::{NewCodes, packed, stride};
+use super::moves::{Groups, move_slots};
+use super::stored::Stored;
 use super::{Space, usual_sizes};
 use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
 use crate::format::ivf::{CENTERS, NONE, Part, SIZES, center, geometry};
+use crate::format::list_codes::Entries;
 use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
 use crate::kmeans::{Comparer, Rows};
@@ -24,6 +27,10 @@ pub(super) struct IvfEdit {
     centers: Option<Centers>,
     /// The list of each slot that was stored, or `NONE` if it was released.
     moves: BTreeMap<u32, u32>,
+    /// The codes of those that were stored, if lists have codes.
+    codes: Option<NewCodes>,
+    /// Whether the codes of all lists are to be deleted, as there are too many new ones.
+    drops_codes: bool,
     puts: Vec<Put>,
     buffer: Vec<f32>,
 }
@@ -37,8 +44,10 @@ struct Centers {
 
 impl IvfEdit {
     pub(super) fn new(meta: &Meta, part: Part) -> Self {
+        let codes = stride(meta).filter(|_| part.has_codes).map(NewCodes::new);
         let (moves, puts, buffer) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { meta: meta.clone(), part, centers: None, moves, puts, buffer }
+        let (meta, centers, drops_codes) = (meta.clone(), None, false);
+        Self { meta, part, centers, moves, codes, drops_codes, puts, buffer }
     }
 
     fn read_centers(&self, target: &Target<'_, '_, '_>) -> Result<Centers> {
@@ -61,6 +70,22 @@ impl IvfEdit {
         }
         let comparer = Comparer::new(self.meta.dimensions as usize);
         Ok(Centers { rows, are_vacant, comparer })
+    }
+}
+
+impl IvfEdit {
+    /// The puts that delete the codes of all lists.
+    fn without_codes(&self, stored: Stored<'_>) -> Result<Vec<Put>> {
+        let (Some(stride), mut puts) = (stride(&self.meta), Vec::new()) else {
+            return Ok(Vec::new());
+        };
+        let mut sizes = Groups::new(stored, SIZES);
+        for list in 0..self.part.lists {
+            let size = sizes.get(list)?;
+            let size = if size == NONE { 0 } else { size };
+            puts.extend(packed(stored.index, list, size, &Entries::new(stride), stride));
+        }
+        Ok(puts)
     }
 }
 
@@ -88,10 +113,16 @@ impl SectionEdit for IvfEdit {
         let no_list = Error::corrupt(Key::meta(target.place.index), "all its lists are vacant");
         let (list, _) = nearest.ok_or(no_list)?;
         self.moves.insert(slot.0, list as u32);
+        if let Some(codes) = &mut self.codes
+            && !codes.store(&target, &self.meta, slot, vector)?
+        {
+            (self.codes, self.drops_codes) = (None, true);
+        }
         Ok(())
     }
 
     fn release(&mut self, slot: Slot) {
+        self.codes.iter_mut().for_each(|codes| codes.release(slot));
         self.moves.insert(slot.0, NONE);
     }
 
@@ -104,8 +135,13 @@ impl SectionEdit for IvfEdit {
     fn check_late(&mut self, target: &Target<'_, '_, '_>) -> Result<()> {
         let read = |key| sound_body(target, key);
         let stored = Stored { index: target.place.index, read: &read };
-        let moved = move_slots(stored, &std::mem::take(&mut self.moves), self.part.lists)?;
-        self.puts = moved.puts;
+        if std::mem::take(&mut self.drops_codes) {
+            self.puts = self.without_codes(stored)?;
+            self.part.has_codes = false;
+        }
+        let (moves, codes) = (std::mem::take(&mut self.moves), self.codes.take());
+        let moved = move_slots(stored, &moves, self.part.lists, codes.as_ref())?;
+        self.puts.extend(moved.puts);
         let [least, most] = usual_sizes(self.meta.items);
         let mut sizes = moved.sizes.into_iter();
         let has_others = self.part.lists - self.part.vacant > 1;
@@ -115,6 +151,10 @@ impl SectionEdit for IvfEdit {
 
     fn write_late(&mut self, _: Target<'_, '_, '_>) -> Result<()> {
         Ok(())
+    }
+
+    fn forget_codes(&mut self) {
+        (self.codes, self.drops_codes, self.part.has_codes) = (None, false, false);
     }
 
     fn rest(&mut self, _: Place<'_>) -> Vec<Put> {

@@ -1,6 +1,6 @@
-//! IVF: inverted lists (SIFT's "IVFADC" of Jégou, Douze & Schmid 2011, without its codes: those of
-//! the index serve all kinds). Each slot that is not free is in the list of a center near its
-//! vector.
+//! IVF: inverted lists ("IVFADC" of Jégou, Douze & Schmid 2011, with the codes of the index in
+//! place of its own). Each slot that is not free is in the list of a center near its vector. If the
+//! index has codes, each list has those of its slots, one after the other.
 //!
 //! Edits add a slot to the list of the nearest center, and take it out again: O(centers *
 //! dimensions), and a page of each of three values. The end of a build splits lists that have grown
@@ -8,15 +8,19 @@
 //! centers follow the data, and nothing is trained again. Under inner products, items belong to the
 //! center at the smallest Euclidean distance, and lists are probed by the largest product.
 //!
-//! `view`: what searches read; `edit`: the write buffer; `moves`: moves slots between stored lists;
-//! `upkeep`: makes, splits and dissolves lists; `check`: the invariants.
+//! `view`: what searches read; `tables`: what a snapshot has found of it; `edit`: the write buffer;
+//! `moves`: moves slots between `stored` lists; `codes`: the codes of lists; `upkeep`: makes,
+//! splits and dissolves lists; `check`: the invariants.
 //!
 //! Invariant: until META has a number of lists, there is no value of this kind, and searches go
 //! another way; from then on every slot that is not free is in exactly one list.
 
 mod check;
+mod codes;
 mod edit;
 mod moves;
+mod stored;
+pub(crate) mod tables;
 mod upkeep;
 pub(crate) mod view;
 
@@ -109,7 +113,13 @@ impl Section for IvfSection {
     }
 
     fn check_part(&self, meta: &Meta) -> Result<(), Damage> {
-        meta.part(Kind::IVF).map_or(Ok(()), |part| Part::decode(part).map(drop))
+        let Some(part) = meta.part(Kind::IVF).map(Part::decode).transpose()? else {
+            return Ok(());
+        };
+        match part.has_codes && codes::stride(meta).is_none() {
+            true => Err("it says that lists have codes, and there are none for them"),
+            false => Ok(()),
+        }
     }
 
     fn new_part(&self) -> Vec<u8> {
@@ -119,7 +129,7 @@ impl Section for IvfSection {
     fn is_due(&self, meta: &Meta) -> bool {
         match meta.part(Kind::IVF).map(Part::decode) {
             Some(Ok(part)) if part.lists == 0 => meta.items >= LEAST_ITEMS,
-            Some(Ok(part)) => part.is_due,
+            Some(Ok(part)) => part.is_due || !part.has_codes && codes::stride(meta).is_some(),
             _ => false,
         }
     }
@@ -156,7 +166,7 @@ impl Section for IvfSection {
         vec![(Kind::IVF, CENTERS, Table::blocks(memory, blocks, geometry.block_bytes))]
     }
 
-    /// The centers, which every search compares, and the lists.
+    /// The centers, which every search compares, the lists, and their codes.
     fn visit<'t>(
         &self,
         view: &AnyView<'_, '_, 't>,
@@ -167,6 +177,9 @@ impl Section for IvfSection {
             if !visit(block) {
                 return Ok(false);
             }
+        }
+        if !view.each_block_of_codes(&lists, visit)? {
+            return Ok(false);
         }
         for list in lists.all() {
             for piece in 0..ivf::pieces(lists.size(list) as usize) {
@@ -192,7 +205,7 @@ impl Section for IvfSection {
         true
     }
 
-    /// The same lists, of the new slots; centers as they are.
+    /// The same lists, of the new slots, without codes; centers as they are.
     fn relabel(&self, relabel: &Relabel<'_, '_, '_>) -> Result<Relabelled> {
         let view = relabel.view.on_any_source();
         let Some(lists) = view.lists()? else { return Ok(Relabelled::Puts(Vec::new())) };
@@ -224,6 +237,13 @@ impl Section for IvfSection {
         Ok(Relabelled::Puts(puts))
     }
 
+    fn forget_codes(&self, index: u16, meta: &mut Meta) -> Option<[Key; 2]> {
+        let part = meta.part(Kind::IVF).and_then(|part| Part::decode(part).ok());
+        let part = part.filter(|part| part.has_codes)?;
+        meta.set_part(Kind::IVF, Some(Part { has_codes: false, ..part }.encode()));
+        Some(codes::all_keys(index))
+    }
+
     fn forget(&self, meta: &mut Meta) -> bool {
         let is_present = self.is_present(meta);
         self.set_present(meta, is_present);
@@ -232,7 +252,7 @@ impl Section for IvfSection {
 
     fn centers(&self, view: &AnyView<'_, '_, '_>) -> Result<Vec<Vec<f32>>> {
         let Some(lists) = view.lists()? else { return Ok(Vec::new()) };
-        (0..lists.part.lists).map(|list| lists.components(view.snapshot.index, list)).collect()
+        (0..lists.part().lists).map(|list| lists.components(view.snapshot.index, list)).collect()
     }
 
     /// Nothing to restore: edits write the lists at their end, when nothing can stop them.
@@ -264,7 +284,7 @@ impl Section for IvfSection {
             smallest: sizes.iter().copied().min().unwrap_or_default(),
             largest: sizes.iter().copied().max().unwrap_or_default(),
             imbalance: squares * sizes.len() as f64 / (slots as f64).powi(2).max(1.0),
-            trained_on: lists.part.trained_on.into(),
+            trained_on: lists.part().trained_on.into(),
         });
         Ok(())
     }

@@ -2,52 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::codes::{Change, NewCodes, changed_blocks};
 use super::group_of;
+use super::stored::Stored;
 use crate::error::{Error, Result};
 use crate::format::ivf::{
-    GROUP, LISTS, NONE, SIZES, SLOTS, decode_group, decode_piece, encode_group, encode_list,
-    list_n, pieces,
+    GROUP, LISTS, NONE, SIZES, SLOTS, decode_group, encode_group, encode_list, list_n, pieces,
 };
 use crate::format::{Key, Kind};
 use crate::store::target::Put;
-
-/// Reads a verified body.
-pub(super) type ReadBody<'a> = &'a dyn Fn(Key) -> Result<Option<Vec<u8>>>;
-
-/// The stored values of an index, before they are changed.
-#[derive(Clone, Copy)]
-pub(super) struct Stored<'a> {
-    pub(super) index: u16,
-    pub(super) read: ReadBody<'a>,
-}
-
-impl Stored<'_> {
-    fn key(&self, sub: u8, n: u32) -> Key {
-        Key::new(self.index, Kind::IVF, sub, n)
-    }
-
-    /// The body of a value that must be there.
-    pub(super) fn body(&self, sub: u8, n: u32) -> Result<(Key, Vec<u8>)> {
-        let key = self.key(sub, n);
-        let body = (self.read)(key)?.ok_or(Error::corrupt(key, "it is missing"))?;
-        Ok((key, body))
-    }
-
-    /// The slots of a list of `size` slots.
-    pub(super) fn list(&self, list: u32, size: u32) -> Result<Vec<u32>> {
-        // Not with a capacity: the size has been read from disk.
-        let mut slots = Vec::new();
-        for piece in 0..pieces(size as usize) {
-            let (key, body) = self.body(LISTS, list_n(list, piece))?;
-            decode_piece(&body, &mut slots).map_err(|what| Error::corrupt(key, what))?;
-        }
-        if slots.len() != size as usize {
-            let what = "the list does not have the size that is stored";
-            return Err(Error::corrupt(self.key(LISTS, list_n(list, 0)), what));
-        }
-        Ok(slots)
-    }
-}
 
 /// Groups of entries, read when they are first used.
 pub(super) struct Groups<'a> {
@@ -134,30 +97,39 @@ pub(super) struct Moved {
     pub(super) sizes: Vec<u32>,
 }
 
-/// Moves slots to lists, or out of all (`NONE`): `moves` has each slot once.
+/// Moves slots to lists, or out of all (`NONE`): `moves` has each slot once. `codes` has those of
+/// the slots that come to a list, if lists have codes.
 pub(super) fn move_slots(
     stored: Stored<'_>,
     moves: &BTreeMap<u32, u32>,
     lists: u32,
+    codes: Option<&NewCodes>,
 ) -> Result<Moved> {
     let (mut of_slots, mut sizes) = (Groups::new(stored, SLOTS), Groups::new(stored, SIZES));
-    // For each changed list the slots that go, and those that come.
-    let mut changes: BTreeMap<u32, [BTreeSet<u32>; 2]> = BTreeMap::new();
+    let mut changes: BTreeMap<u32, Change> = BTreeMap::new();
     for (slot, list) in moves {
         let before = of_slots.set(*slot, *list)?;
         if before == *list {
+            if *list < lists && codes.is_some_and(|codes| codes.has(*slot)) {
+                changes.entry(*list).or_default().kept.insert(*slot);
+            }
             continue;
         }
-        for (list, way) in [(before, 0), (*list, 1)] {
-            if list < lists {
-                changes.entry(list).or_default()[way].insert(*slot);
-            }
+        if before < lists {
+            changes.entry(before).or_default().gone.insert(*slot);
+        }
+        if *list < lists {
+            changes.entry(*list).or_default().come.insert(*slot);
         }
     }
     let mut moved = Moved::default();
-    for (list, [gone, come]) in changes {
+    for (list, change) in changes {
         let size = sizes.get(list)?;
         let size = if size == NONE { 0 } else { size };
+        if let Some(codes) = codes {
+            moved.puts.extend(changed_blocks(stored, codes, (list, size), &change)?);
+        }
+        let Change { gone, come, .. } = change;
         let before = stored.list(list, size)?;
         let kept = before.iter().copied().filter(|slot| !gone.contains(slot));
         let mut slots: Vec<u32> = kept.chain(come.iter().copied()).collect();

@@ -9,12 +9,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::moves::{Groups, Stored, list_puts};
+use super::moves::{Groups, list_puts};
+use super::stored::Stored;
 use super::view::Lists;
-use super::{Space, part, usual_sizes, wanted_lists};
-use crate::error::Result;
+use super::{Space, codes, part, usual_sizes, wanted_lists};
+use crate::error::{Error, Result};
 use crate::format::checksum::unverified;
 use crate::format::ivf::{CENTERS, MAX_LISTS, NONE, Part, SIZES, SLOTS, geometry};
+use crate::format::list_codes::Entries;
 use crate::format::{Key, Kind};
 use crate::kmeans::{Comparer, Rows, k_means, mean};
 use crate::store::GoOn;
@@ -47,7 +49,7 @@ struct Work<'a, 's, 't> {
     space: Space,
     comparer: Comparer,
     /// The lists as they are stored. `None` if they are made anew.
-    stored: Option<Lists<'t>>,
+    stored: Option<Lists<'s, 't>>,
     centers: Rows,
     /// By list; `NONE` for a vacant one.
     sizes: Vec<u32>,
@@ -59,7 +61,8 @@ struct Work<'a, 's, 't> {
     seed: u64,
 }
 
-/// Makes the lists if there are none, and splits and dissolves those whose size asks for it.
+/// Makes the lists if there are none, and splits and dissolves those whose size asks for it. Packs
+/// the codes of those that have changed, or of all.
 pub(super) fn keep_up(upkeep: &Upkeep<'_, '_, '_>) -> Result<Option<Upkept>> {
     let (view, meta) = (upkeep.view, &upkeep.view.snapshot.meta);
     let Some(before) = part(meta, view.snapshot.index)? else { return Ok(None) };
@@ -72,14 +75,22 @@ pub(super) fn keep_up(upkeep: &Upkeep<'_, '_, '_>) -> Result<Option<Upkept>> {
         work.make()?;
     }
     work.balance()?;
+    let stride = codes::stride(meta);
+    let mut puts = match stride {
+        Some(stride) => work.code_puts(stride, before.has_codes, makes)?,
+        None => Vec::new(),
+    };
     let part = Part {
         lists: work.sizes.len() as u32,
         vacant: work.sizes.iter().filter(|size| **size == NONE).count() as u32,
         trained_on: if makes { meta.items } else { before.trained_on },
         is_due: false,
+        has_codes: stride.is_some(),
         calibration: before.calibration.filter(|_| !makes),
     };
-    Ok(Some(Upkept { puts: work.puts(makes)?, part: part.encode() }))
+    puts.extend(work.puts(makes)?);
+    puts.sort_by_key(|(key, _)| *key);
+    Ok(Some(Upkept { puts, part: part.encode() }))
 }
 
 impl<'a, 's, 't> Work<'a, 's, 't> {
@@ -92,7 +103,7 @@ impl<'a, 's, 't> Work<'a, 's, 't> {
         let mut sizes = Vec::new();
         if let Some(lists) = stored.as_ref().filter(|_| !upkeep.anew) {
             sizes.extend(lists.sizes());
-            for list in 0..lists.part.lists {
+            for list in 0..lists.part().lists {
                 centers.push(&lists.components(snapshot.index, list)?);
             }
         }
@@ -327,6 +338,35 @@ impl<'a, 's, 't> Work<'a, 's, 't> {
         Ok(())
     }
 
+    /// The blocks of codes of the lists that have changed, or of all, if the lists are new or had
+    /// no codes.
+    fn code_puts(&mut self, stride: usize, had_codes: bool, makes: bool) -> Result<Vec<Put>> {
+        let view = self.view;
+        let lists: Vec<u32> = match had_codes && !makes {
+            true => self.changed.iter().copied().collect(),
+            false => (0..self.sizes.len() as u32).collect(),
+        };
+        // Of earlier lists there may have been more.
+        let earlier = self.stored.as_ref().filter(|_| had_codes);
+        let earlier = earlier.map_or(0, |lists| lists.part().lists);
+        let mut puts = Vec::new();
+        for list in lists.into_iter().chain(self.sizes.len() as u32..earlier) {
+            (self.go_on)()?;
+            let mut entries = Entries::new(stride);
+            if (list as usize) < self.sizes.len() {
+                for slot in self.members(list)? {
+                    let code = view.code_of(Slot(slot))?;
+                    let lacking = Error::corrupt(Key::meta(view.snapshot.index), "it has no codes");
+                    entries.push(slot, code.ok_or(lacking)?);
+                }
+            }
+            let before = self.stored.as_ref().filter(|_| had_codes);
+            let before = before.map_or(0, |lists| lists.size(list));
+            puts.extend(codes::packed(view.snapshot.index, list, before, &entries, stride));
+        }
+        Ok(puts)
+    }
+
     /// The values that have changed; all, if the lists are new.
     fn puts(self, makes: bool) -> Result<Vec<Put>> {
         let index = self.view.snapshot.index;
@@ -349,14 +389,13 @@ impl<'a, 's, 't> Work<'a, 's, 't> {
             sizes.set(list, *size)?;
         }
         // Of earlier lists there may have been more.
-        let earlier = self.stored.as_ref().map_or(0, |lists| lists.part.lists);
+        let earlier = self.stored.as_ref().map_or(0, |lists| lists.part().lists);
         for list in self.sizes.len() as u32..earlier {
             puts.extend(list_puts(index, list, size_before(list), &[]));
             sizes.set(list, NONE)?;
         }
         puts.extend(of_slots.into_puts());
         puts.extend(sizes.into_puts());
-        puts.sort_by_key(|(key, _)| *key);
         Ok(puts)
     }
 
