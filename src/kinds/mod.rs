@@ -77,11 +77,11 @@ macro_rules! each_kind {
                     /// Inverted lists.
                     IVF = 12;
                 }
-                section { crate::store::sections::ivf::IvfSection }
-                snapshot { list_tables: crate::store::sections::ivf::tables::ListTables; }
+                section { crate::kinds::ivf::section::IvfSection }
+                snapshot { list_tables: crate::kinds::ivf::section::tables::ListTables; }
                 paths {
                     /// A scan of the inverted lists whose centers are the nearest.
-                    Lists "lists" exact: false, by: crate::search::paths::ivf::InvertedLists;
+                    Lists "lists" exact: false, by: crate::kinds::ivf::path::InvertedLists;
                 }
                 efforts {
                     "nprobe=1" "nprobe=2" "nprobe=4" "nprobe=8" "nprobe=16" "nprobe=32" "nprobe=64"

@@ -25,7 +25,7 @@ pub(super) fn check_goal(recall: f64) -> Result<()> {
 
 /// The `ef` by which a search for `k` results of an index of `items` items reaches a recall below 1
 /// on average.
-pub(super) fn ef_for(calibration: &Calibration, k: usize, recall: f64, items: u32) -> usize {
+pub(crate) fn ef_for(calibration: &Calibration, k: usize, recall: f64, items: u32) -> usize {
     let Calibration { queries, curves, .. } = calibration;
     let ef = |curve: &Curve| ef_on(curve, f64::from(*queries), 1.0 - recall);
     let (k, of) = (k.max(1) as f64, |curve: &Curve| f64::from(curve.k));

@@ -16,7 +16,7 @@ mod beside;
 mod costs;
 pub(crate) mod count;
 mod deadline;
-mod effort;
+pub(crate) mod effort;
 pub(crate) mod explain;
 mod glance;
 pub(crate) mod pages;
@@ -186,7 +186,7 @@ pub(crate) struct Search<'q, 'v, 's, 't> {
 
 impl Search<'_, '_, '_, '_> {
     /// Returns an answer for each query.
-    fn run(&self) -> Result<Vec<Searched>> {
+    pub(crate) fn run(&self) -> Result<Vec<Searched>> {
         if let Some(radius) = self.context.request.within {
             return self.within(radius);
         }

@@ -80,7 +80,7 @@ pub(crate) struct Snapshot<'t> {
     /// Whether the tables of all values that searches need have been filled.
     pub(super) is_resolved: AtomicBool,
     /// Tables of sections that have no field here, with their kind and sub.
-    pub(super) others: Vec<(Kind, u8, Table<'t>)>,
+    pub(crate) others: Vec<(Kind, u8, Table<'t>)>,
     /// The keys of items, by item id; created on first use.
     pub(super) item_keys: OnceLock<Table<'t>>,
     /// What sections of kinds of index keep.

@@ -288,7 +288,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
 }
 
 impl<'t, S: Source<'t>> View<'_, 't, S> {
-    pub(super) fn key(&self, kind: Kind, sub: u8, n: u32) -> Key {
+    pub(crate) fn key(&self, kind: Kind, sub: u8, n: u32) -> Key {
         Key::new(self.snapshot.index, kind, sub, n)
     }
 
@@ -319,7 +319,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         self.source.get_walked(key)
     }
 
-    pub(super) fn require(&self, key: Key) -> Result<&'t [u8]> {
+    pub(crate) fn require(&self, key: Key) -> Result<&'t [u8]> {
         self.source.get(key)?.ok_or(Error::corrupt(key, "it is missing"))
     }
 }

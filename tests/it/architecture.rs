@@ -108,18 +108,11 @@ const TAKEN: &[(&str, &str)] = &[
 
 /// Where else the code may name a kind that has a folder: files, and folders with a slash at the
 /// end, and why.
-const NAMED: &[(&str, &str, &str)] = &[
-    (
-        "lsh",
-        "crates/voisin-kernels/src/lib.rs",
-        "kernels of hashes are in the crate of all kernels",
-    ),
-    ("ivf", "format/mod.rs", "its bytes, section and path are not in its folder"),
-    ("ivf", "store/sections/mod.rs", "the same"),
-    ("ivf", "store/sections/ivf/", "the same"),
-    ("ivf", "search/paths/mod.rs", "the same"),
-    ("ivf", "search/paths/ivf.rs", "the same"),
-];
+const NAMED: &[(&str, &str, &str)] = &[(
+    "lsh",
+    "crates/voisin-kernels/src/lib.rs",
+    "kernels of hashes are in the crate of all kernels",
+)];
 
 /// File, path, reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
@@ -177,7 +170,7 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/ids/resolve.rs", "the same"),
     ("store/sections/sets/view.rs", "the same"),
     ("store/sections/graph/view.rs", "the same"),
-    ("store/sections/ivf/view.rs", "the same"),
+    ("kinds/ivf/section/view.rs", "the same"),
     ("kinds/lsh/section/view.rs", "the same"),
     ("store/sections/item_keys/rows.rs", "what was verified when it was looked up"),
     ("store/sections/records/edit.rs", "the length of a record that is about to go"),
@@ -187,9 +180,9 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/codes/check.rs", "the same"),
     ("store/sections/ids/check.rs", "the same"),
     ("store/sections/graph/check.rs", "the same"),
-    ("store/sections/ivf/check.rs", "the same"),
-    ("store/sections/ivf/mod.rs", "a build's source has verified it"),
-    ("store/sections/ivf/upkeep.rs", "the same"),
+    ("kinds/ivf/section/check.rs", "the same"),
+    ("kinds/ivf/section/mod.rs", "a build's source has verified it"),
+    ("kinds/ivf/section/upkeep.rs", "the same"),
     ("kinds/lsh/section/check.rs", "the same"),
     ("store/sections/item_keys/check.rs", "the same"),
     ("store/sections/records/check.rs", "the same"),

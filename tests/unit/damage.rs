@@ -15,13 +15,13 @@ use crate::distance::Cosine;
 use crate::field::{Field, field};
 use crate::format::ids::IdGroup;
 use crate::format::item_keys::{Naming, Row};
-use crate::format::ivf;
 use crate::format::links::{
     OneWay, Record, decode_record, encode_group, encode_record, split_group,
 };
 use crate::format::meta::Meta;
 use crate::format::set::{SetKind, decode_chunk, encode_chunk};
 use crate::format::{codes, fields};
+use crate::kinds::ivf::format as ivf;
 use crate::types::{IndexKind, Slot};
 use crate::writer::Writer;
 

@@ -371,10 +371,10 @@ fn changes<D: Distance>(set: &DataSet, costs: &[(IndexKind, Made<D>)], page: &mu
     let io = Path::new("/proc/self/io");
     _ = writeln!(
         page,
-        "An index of one kind, without codes: seconds of the processor for a load of all vectors, \
-         bytes an\nitem beside the vector, and what one item takes that is deleted and added again, \
-         in commits of {COMMIT}:\n\n| kind | load, s | bytes an item | ms of the processor a \
-         change | KB written a change |\n|---|---|---|---|---|"
+        "An index of one kind, without codes: seconds of the processor for a load of all \
+         vectors, bytes an\nitem beside the vector, and what one item takes that is deleted and \
+         added again, in commits of {COMMIT}:\n\n| kind | load, s | bytes an item | \
+         ms of the processor a change | KB written a change |\n|---|---|---|---|---|"
     );
     let vectors = |index: &Index<D>| {
         let kinds = index.stats().expect("statistics").kinds;

@@ -14,7 +14,7 @@ const MAX_POINTS: usize = 32;
 const DAMAGE: Damage = "what it says of the recall of searches is impossible";
 
 impl Calibration {
-    pub(in crate::format) fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.extend(self.items.to_le_bytes());
         out.extend(self.queries.to_le_bytes());
         out.extend((self.curves.len() as u32).to_le_bytes());
@@ -29,7 +29,7 @@ impl Calibration {
     }
 
     /// Decodes what is left of a part: nothing if there is no calibration.
-    pub(in crate::format) fn decode(bytes: &[u8]) -> Result<Option<Self>, Damage> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Option<Self>, Damage> {
         if bytes.is_empty() {
             return Ok(None);
         }

@@ -5,7 +5,6 @@ mod candidates;
 mod filtered;
 mod flat;
 mod graph;
-pub(crate) mod ivf;
 pub(crate) mod parameter;
 
 pub(crate) use self::candidates::CandidateList;

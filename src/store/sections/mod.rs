@@ -22,7 +22,6 @@ pub(crate) mod fields;
 pub(crate) mod graph;
 pub(crate) mod ids;
 pub(crate) mod item_keys;
-pub(crate) mod ivf;
 pub(crate) mod list;
 pub(crate) mod records;
 pub(crate) mod relabel;

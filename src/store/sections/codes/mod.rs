@@ -93,7 +93,7 @@ fn spread(Factors { error, length, .. }: Factors) -> (f64, f64) {
 }
 
 /// The encoder of the newest training of a stored index. `None` if it has no codes.
-pub(in crate::store::sections) fn newest_coder(
+pub(crate) fn newest_coder(
     place: Place<'_>,
     rtxn: &RoTxn<'_>,
     meta: &Meta,

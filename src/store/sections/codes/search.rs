@@ -76,7 +76,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
     }
 
     /// The code of a slot. `None` if there are no codes.
-    pub(in crate::store::sections) fn code_of(&self, slot: Slot) -> Result<Option<&'t [u8]>> {
+    pub(crate) fn code_of(&self, slot: Slot) -> Result<Option<&'t [u8]>> {
         self.snapshot.codes.as_ref().map(|tables| self.code_in(tables, slot)).transpose()
     }
 

@@ -1,8 +1,8 @@
 //! The stored values of the lists, read before they are changed.
 
 use crate::error::{Error, Result};
-use crate::format::ivf::{LISTS, decode_piece, list_n, pieces};
 use crate::format::{Key, Kind};
+use crate::kinds::ivf::format::{LISTS, decode_piece, list_n, pieces};
 
 /// Reads a verified body.
 pub(super) type ReadBody<'a> = &'a dyn Fn(Key) -> Result<Option<Vec<u8>>>;

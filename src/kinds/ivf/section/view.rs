@@ -10,12 +10,12 @@ use crate::distance::{Form, Kernels};
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
 use crate::format::checksum::unverified;
-use crate::format::ivf::{
+use crate::format::{Key, Kind};
+use crate::kinds::ivf::format::list_codes::Block;
+use crate::kinds::ivf::format::{
     CENTERS, CODES, GROUP, LISTS, NONE, Part, SIZES, center_blocks, decode_group, decode_piece,
     geometry, list_n, of_list_n, pieces,
 };
-use crate::format::list_codes::Block;
-use crate::format::{Key, Kind};
 use crate::store::prepared_query::PreparedQuery;
 use crate::store::readahead::addresses;
 use crate::store::snapshot::Snapshot;
@@ -162,7 +162,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
 
     /// Has blocks of codes read from disk, all at a time, if the index is cold.
     pub(crate) fn fetch_blocks<'a>(&self, blocks: impl Iterator<Item = &'a [u8]>) {
-        let Some(cold) = self.cold else { return };
+        let Some(cold) = self.cold() else { return };
         let mut batch = cold.batch();
         blocks.for_each(|block| batch.add(addresses(block)));
         batch.send(0);
@@ -221,7 +221,7 @@ impl<'t> Lists<'_, 't> {
         let found = self
             .blocks
             .get(block)
-            .and_then(|block| crate::format::ivf::center(&self.geometry, block, place));
+            .and_then(|block| crate::kinds::ivf::format::center(&self.geometry, block, place));
         let key = Key::new(index, Kind::IVF, CENTERS, block as u32);
         found.ok_or(Error::corrupt(key, "a block of centers is cut short"))
     }

@@ -16,8 +16,8 @@ use std::sync::atomic::{self, AtomicUsize};
 
 use crate::distance::{Finish, by_finish, prefetch_early};
 use crate::error::{Error, Result};
-use crate::format::list_codes::Block;
 use crate::graph::DistanceComputer;
+use crate::kinds::ivf::format::list_codes::Block;
 use crate::search::SearchContext;
 use crate::store::prepared_query::PreparedQuery;
 use crate::store::sections::codes::search::CodeComparer;

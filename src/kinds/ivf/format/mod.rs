@@ -2,12 +2,14 @@
 //! and the sizes of the lists; and the part in META that counts them. The codes of the lists are in
 //! `list_codes`.
 
+pub(crate) mod list_codes;
+
 use roaring::RoaringBitmap;
 
-use super::block::Geometry;
-use super::checksum;
-use super::set::{deserialize, serialize};
-use super::{Damage, take_u32};
+use crate::format::block::Geometry;
+use crate::format::checksum;
+use crate::format::set::{deserialize, serialize};
+use crate::format::{Damage, take_u32};
 use crate::types::Calibration;
 
 /// The subs of the values.
@@ -24,7 +26,7 @@ pub(crate) const NONE: u32 = u32::MAX;
 /// Slots of a piece of a list: below a page, in however many containers they are.
 const PIECE: usize = 390;
 /// The maximum number of pieces of a list, and of lists: see [`list_n`].
-pub(super) const PIECE_BITS: u32 = 12;
+const PIECE_BITS: u32 = 12;
 pub(crate) const MAX_LISTS: u32 = 1 << (32 - PIECE_BITS);
 /// Length of the part in META without the calibration.
 const PART_BYTES: usize = 20;

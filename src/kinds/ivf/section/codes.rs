@@ -1,5 +1,5 @@
 //! The codes of the lists: those of the index, of the slots of a list one after the other, so that
-//! a search reads them in sequence (`format/list_codes`).
+//! a search reads them in sequence (`kinds/ivf/format/list_codes`).
 //!
 //! Lists have codes whenever all codes of the index are of one training: builds pack them
 //! (`upkeep`), and edits change the blocks that they touch. What replaces the codes of an index
@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::stored::Stored;
 use crate::codes::{Coder, Scratch};
 use crate::error::{Error, Result};
-use crate::format::ivf::{CODES, list_n};
-use crate::format::list_codes::{Entries, block_entries, blocks};
 use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
+use crate::kinds::ivf::format::list_codes::{Entries, block_entries, blocks};
+use crate::kinds::ivf::format::{CODES, list_n};
 use crate::store::address::Address;
 use crate::store::sections::codes::newest_coder;
 use crate::store::target::{Put, Target};

@@ -5,13 +5,13 @@
 use super::codes::stride;
 use crate::error::Result;
 use crate::format::checksum::unverified;
-use crate::format::ivf::{
+use crate::format::set::SetKind;
+use crate::format::{Damage, Key, Kind};
+use crate::kinds::ivf::format::list_codes::{Block, block_entries, blocks};
+use crate::kinds::ivf::format::{
     CENTERS, CODES, GROUP, LISTS, MAX_LISTS, NONE, Part, SIZES, SLOTS, center_blocks,
     check_centers, decode_group, decode_piece, encode_list, geometry, list_n, of_list_n,
 };
-use crate::format::list_codes::{Block, block_entries, blocks};
-use crate::format::set::SetKind;
-use crate::format::{Damage, Key, Kind};
 use crate::store::checker::{Checker, Invariant};
 use crate::types::Slot;
 

@@ -26,20 +26,21 @@ pub(crate) mod view;
 
 use self::edit::IvfEdit;
 use self::moves::{Groups, list_puts};
-use super::relabel::{NONE as NO_SLOT, Relabel, Relabelled};
-use super::repair::Repair;
-use super::section::{AnyView, Listed, Rescaled, Section, SectionEdit};
-use super::upkeep::{Upkeep, Upkept};
 use crate::distance::{Form, Metric};
 use crate::error::{Error, Result};
-use crate::format::ivf::{
-    self, CENTERS, GROUP, LISTS, NONE, Part, SIZES, SLOTS, center_blocks, geometry,
-};
 use crate::format::meta::Meta;
 use crate::format::{Damage, Key, Kind};
+use crate::kinds::ivf::format::{
+    CENTERS, GROUP, LISTS, MAX_LISTS, NONE, Part, SIZES, SLOTS, center_blocks, geometry, list_n,
+    pieces,
+};
 use crate::kinds::ivf::stats::ListStats;
 use crate::kmeans::to_direction;
 use crate::store::checker::Checker;
+use crate::store::sections::relabel::{NONE as NO_SLOT, Relabel, Relabelled};
+use crate::store::sections::repair::Repair;
+use crate::store::sections::section::{AnyView, Listed, Rescaled, Section, SectionEdit};
+use crate::store::sections::upkeep::{Upkeep, Upkept};
 use crate::store::stats::Stats;
 use crate::store::table::{Memory, Table};
 use crate::store::target::Put;
@@ -58,7 +59,7 @@ pub(crate) struct IvfSection;
 /// The number of lists of so many items: twice the square root. A search then compares about as
 /// many centers as items, at the usual recall.
 pub(super) fn wanted_lists(items: u32) -> u32 {
-    (2 * items.isqrt()).clamp(1, ivf::MAX_LISTS / 2)
+    (2 * items.isqrt()).clamp(1, MAX_LISTS / 2)
 }
 
 /// The sizes between which a list of an index of so many items is left as it is.
@@ -182,8 +183,8 @@ impl Section for IvfSection {
             return Ok(false);
         }
         for list in lists.all() {
-            for piece in 0..ivf::pieces(lists.size(list) as usize) {
-                if !visit(view.require(view.key(Kind::IVF, LISTS, ivf::list_n(list, piece)))?) {
+            for piece in 0..pieces(lists.size(list) as usize) {
+                if !visit(view.require(view.key(Kind::IVF, LISTS, list_n(list, piece)))?) {
                     return Ok(false);
                 }
             }

@@ -6,10 +6,10 @@ use super::codes::{Change, NewCodes, changed_blocks};
 use super::group_of;
 use super::stored::Stored;
 use crate::error::{Error, Result};
-use crate::format::ivf::{
+use crate::format::{Key, Kind};
+use crate::kinds::ivf::format::{
     GROUP, LISTS, NONE, SIZES, SLOTS, decode_group, encode_group, encode_list, list_n, pieces,
 };
-use crate::format::{Key, Kind};
 use crate::store::target::Put;
 
 /// Groups of entries, read when they are first used.
@@ -138,7 +138,7 @@ pub(super) fn move_slots(
         // Pieces that are as before are not written.
         let old = encode_list(&before);
         for (key, body) in list_puts(stored.index, list, size, &slots) {
-            let (_, piece) = crate::format::ivf::of_list_n(key.n);
+            let (_, piece) = crate::kinds::ivf::format::of_list_n(key.n);
             if body.is_none() || old.get(piece as usize) != body.as_ref() {
                 moved.puts.push((key, body));
             }

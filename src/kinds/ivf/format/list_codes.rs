@@ -5,9 +5,9 @@
 //! are full. Entries are in no order: a new one is appended, and the last one takes the place of
 //! one that goes, so that a change rewrites the blocks that it touches and the last.
 
-use super::Damage;
-use super::checksum;
-use super::ivf::PIECE_BITS;
+use super::PIECE_BITS;
+use crate::format::Damage;
+use crate::format::checksum;
 
 /// The most bytes of a block, with its checksum: a page of LMDB has as much room.
 const BLOCK_BYTES: usize = 4080;

@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use crate::format::ivf::Part;
+use crate::kinds::ivf::format::Part;
 use crate::store::table::Memory;
 
 /// The blocks of codes of a list, without their checksums.
