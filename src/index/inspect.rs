@@ -108,8 +108,12 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<Inspected>> {
     let path = path.as_ref();
     if !path.is_file() {
         match SharedEnv::open(path, &Options::default(), Access::Read) {
+            // An empty file is what is left of a creation that was interrupted.
             Err(Error::ForeignEnvironment { .. } | Error::MissingEnvironment { .. })
-                if path.join(DATA).is_file() => {}
+                if path
+                    .join(DATA)
+                    .metadata()
+                    .is_ok_and(|data| data.is_file() && data.len() > 0) => {}
             Err(error) => return Err(error),
             Ok(env) => {
                 return env.look(|txn| {

@@ -327,6 +327,9 @@ fn a_folder_tells_what_indexes_it_has() {
     ));
     fs::write(path.join("data.mdb"), b"a text").unwrap();
     assert!(matches!(inspect(&path), Err(Error::Truncated { .. } | Error::DamagedFile { .. })));
+    // As a process leaves it that is killed while it creates the file.
+    std::fs::write(path.join("data.mdb"), []).unwrap();
+    assert!(matches!(inspect(&path), Err(Error::MissingEnvironment { .. })));
 }
 
 #[test]
