@@ -108,7 +108,7 @@ mod stored_forms {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/kinds.md")]
-mod kinds {}
+mod guide_to_kinds {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/erasure.md")]
