@@ -9,7 +9,7 @@ use voisin::{Options, Result};
 
 use crate::errors::{not_pickled, refused};
 use crate::folder_write::FolderWrite;
-use crate::handle::{Held, Searcher};
+use crate::handle::{Held, Searcher, with_block};
 use crate::index::Index;
 use crate::opening::open_in;
 use crate::settings::Settings;
@@ -213,20 +213,6 @@ impl Folder {
         py.detach(|| drop(folder));
     }
 
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __exit__(
-        &self,
-        py: Python<'_>,
-        _error: &Bound<'_, PyAny>,
-        _value: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) {
-        self.close(py);
-    }
-
     fn __reduce__(&self) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
         not_pickled("Folder", "its path")
     }
@@ -235,6 +221,8 @@ impl Folder {
         format!("<Folder {:?}>", self.path)
     }
 }
+
+with_block!(Folder);
 
 /// A snapshot that tables share; `None` once it was closed.
 pub(crate) type HeldFolder = Arc<Mutex<Option<voisin::FolderSnapshot>>>;
@@ -299,20 +287,6 @@ impl FolderSnapshot {
         py.detach(|| drop(held));
     }
 
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __exit__(
-        &self,
-        py: Python<'_>,
-        _error: &Bound<'_, PyAny>,
-        _value: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) {
-        self.close(py);
-    }
-
     fn __reduce__(&self) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
         not_pickled("FolderSnapshot", "the path of the folder")
     }
@@ -321,3 +295,5 @@ impl FolderSnapshot {
         format!("<FolderSnapshot of commit {}>", self.commit)
     }
 }
+
+with_block!(FolderSnapshot);

@@ -77,6 +77,32 @@ pub(crate) fn closed(py: Python<'_>) -> PyErr {
     refused(py, "Closed", "this index or snapshot has been closed: open it again")
 }
 
+/// Makes a class that has `close` a context manager: what a `with` block has opened is closed at its
+/// end.
+macro_rules! with_block {
+    ($class:ty) => {
+        #[pymethods]
+        impl $class {
+            fn __enter__(slf: Py<Self>) -> Py<Self> {
+                slf
+            }
+
+            fn __exit__(
+                &self,
+                py: Python<'_>,
+                _error: &Bound<'_, PyAny>,
+                _value: &Bound<'_, PyAny>,
+                _traceback: &Bound<'_, PyAny>,
+            ) {
+                self.close(py);
+            }
+        }
+    };
+}
+pub(crate) use with_block;
+
+with_block!(Searcher);
+
 /// What can be searched: an `Index`, or a `Snapshot` of one.
 #[pyclass(module = "voisin", subclass, frozen)]
 pub(crate) struct Searcher {
@@ -127,12 +153,6 @@ impl Searcher {
         self.id_type
     }
 
-    pub(crate) fn close(&self, py: Python<'_>) {
-        let held = self.held.write().unwrap_or_else(PoisonError::into_inner).take();
-        // The last one closes the files.
-        py.detach(|| drop(held));
-    }
-
     pub(crate) fn is_closed(&self) -> bool {
         self.held.read().unwrap_or_else(PoisonError::into_inner).is_none()
     }
@@ -164,6 +184,15 @@ impl Searcher {
     #[pyo3(name = "id_type")]
     fn py_id_type(&self) -> &'static str {
         self.id_type
+    }
+
+    /// Closes the index, or lets go of the commit of a snapshot. Later calls raise `Closed`; calls in
+    /// progress end as usual. The files are closed when all handles and snapshots of the process
+    /// are.
+    fn close(&self, py: Python<'_>) {
+        let held = self.held.write().unwrap_or_else(PoisonError::into_inner).take();
+        // The last one closes the files.
+        py.detach(|| drop(held));
     }
 
     /// Whether `close` was called.

@@ -377,25 +377,6 @@ impl Index {
         each_index!(slf, index => detached(slf.py(), || index.release()))
     }
 
-    /// Closes the index. Later calls raise `Closed`; calls in progress end as usual. The files are
-    /// closed when all handles and snapshots of the process are.
-    fn close(slf: &Bound<'_, Self>) {
-        searcher(slf).close(slf.py());
-    }
-
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __exit__(
-        slf: &Bound<'_, Self>,
-        _error: &Bound<'_, PyAny>,
-        _value: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) {
-        Self::close(slf);
-    }
-
     fn __reduce__<'py>(
         &self,
         py: Python<'py>,

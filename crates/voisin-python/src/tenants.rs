@@ -379,25 +379,6 @@ impl PyTenant {
         })
     }
 
-    /// Lets go of the index or snapshot, which stays open while its tenants are: see `Index.close`.
-    /// Later calls raise `Closed`.
-    fn close(slf: &Bound<'_, Self>) {
-        slf.as_super().get().close(slf.py());
-    }
-
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __exit__(
-        slf: &Bound<'_, Self>,
-        _error: &Bound<'_, PyAny>,
-        _value: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) {
-        Self::close(slf);
-    }
-
     fn __reduce__(&self) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
         not_pickled("Tenant", "the index and the name")
     }

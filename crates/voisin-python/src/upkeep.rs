@@ -259,24 +259,6 @@ impl Snapshot {
         self.commit
     }
 
-    /// Lets go of the commit. Later calls raise `Closed`.
-    fn close(slf: &Bound<'_, Self>) {
-        slf.as_super().get().close(slf.py());
-    }
-
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __exit__(
-        slf: &Bound<'_, Self>,
-        _error: &Bound<'_, PyAny>,
-        _value: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) {
-        Self::close(slf);
-    }
-
     fn __reduce__(&self) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
         not_pickled("Snapshot", "the index")
     }
