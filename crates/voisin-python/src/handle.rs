@@ -77,8 +77,8 @@ pub(crate) fn closed(py: Python<'_>) -> PyErr {
     refused(py, "Closed", "this index or snapshot has been closed: open it again")
 }
 
-/// Makes a class that has `close` a context manager: what a `with` block has opened is closed at its
-/// end.
+/// Makes a class that has `close` a context manager: what a `with` block has opened is closed at
+/// its end.
 macro_rules! with_block {
     ($class:ty) => {
         #[pymethods]
@@ -186,8 +186,8 @@ impl Searcher {
         self.id_type
     }
 
-    /// Closes the index, or lets go of the commit of a snapshot. Later calls raise `Closed`; calls in
-    /// progress end as usual. The files are closed when all handles and snapshots of the process
+    /// Closes the index, or lets go of the commit of a snapshot. Later calls raise `Closed`; calls
+    /// in progress end as usual. The files are closed when all handles and snapshots of the process
     /// are.
     fn close(&self, py: Python<'_>) {
         let held = self.held.write().unwrap_or_else(PoisonError::into_inner).take();
