@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use voisin::Condition;
+use serde_json::json;
+use voisin::{AnyIndex, AnyMetric, Condition, Index};
 
 use crate::failure::{Failure, Result};
 use crate::fields::condition;
 use crate::keys::{Key, given};
 use crate::rows::Lines;
+use crate::ui::{Ui, count, number};
 
 /// Items, of a group of arguments of which one must be given.
 #[derive(Debug, Args)]
@@ -42,13 +44,34 @@ pub(crate) fn named<K: Key + ?Sized>(keys: &[String]) -> Result<Vec<K::Owned>> {
     keys.iter().map(|key| given::<K>(key)).collect()
 }
 
-/// Fails unless all items that were asked for were there.
-pub(crate) fn all_were_there(asked: u64, found: u64, done: &str) -> Result<()> {
-    if found == asked {
+/// Names of items of an index.
+pub(crate) fn named_in<K: Key + ?Sized>(
+    _: &Index<AnyMetric, K>,
+    keys: &[String],
+) -> Result<Vec<K::Owned>> {
+    named::<K>(keys)
+}
+
+/// Tells how many items were deleted or erased, of how many that were asked for.
+///
+/// # Errors
+/// A no unless all of them were there.
+pub(crate) fn told(
+    ui: &mut Ui,
+    index: &AnyIndex,
+    done: &str,
+    (asked, found): (u64, u64),
+    remark: &str,
+) -> Result<()> {
+    let (items, missing) = (index.len()?, asked - found);
+    ui.result(&json!({ done: found, "missing": missing, "items": items }), || {
+        let (found, name) = (count(found, "item", "items"), index.name());
+        format!("{done} {found}: {name} has {}{remark}", number(items))
+    })?;
+    if missing == 0 {
         return Ok(());
     }
     Err(Failure::no(format!(
-        "{} of {asked} items were not there (or given twice): the others are {done}",
-        asked - found
+        "{missing} of {asked} items were not there (or given twice): the others are {done}"
     )))
 }

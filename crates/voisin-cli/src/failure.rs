@@ -239,6 +239,14 @@ const WORDS: &[(&str, &str)] = &[
     ),
     ("set codes of", "set codes (voisin optimize --codes) of"),
     ("copy it under another name", "copy it under another name (--offset, --add-prefix)"),
+    (
+        "create an index with these, and copy the items to it",
+        "create an index with --names texts, and load the items into it",
+    ),
+    (
+        "use another name, drop that one first, or copy the items to it",
+        "use another name, or drop that one first (voisin tenants --drop)",
+    ),
 ];
 
 /// A message of the engine with the names of the command in the place of those of the interface.
@@ -270,6 +278,9 @@ mod tests {
                 action: "searched",
             },
             Error::TornEdit { index: 1 },
+            Error::NoTenants { index: "a".into(), stored: "u32 ids" },
+            Error::TenantExists { tenant: "a".into() },
+            Error::InvalidTenant { bytes: 0, max: 476 },
             Error::DamagedFile { path: path(), what: "a page".to_owned() },
             Error::UnknownMetric { index: 1, metric: "mine" },
             Error::ForeignEnvironment { path: path() },

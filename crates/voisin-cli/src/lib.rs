@@ -7,9 +7,10 @@
 //!
 //! One file a concern: `failure` has the exit codes and messages, `interrupt` the signals, `ui` the
 //! output, `place` the opening of indexes, `like` new ones that are like others, `keys` the names
-//! of items, `chosen` those that are deleted or erased, `record` their records, `fields` the fields
-//! of these and the kinds of index, `rows` the formats that are read, `measure` recall and speed,
-//! `chart` pictures, `page` an index as HTML, and `commands` a file for each subcommand.
+//! of items, `tenant` the tenants that these are of, `chosen` those that are deleted or erased,
+//! `record` their records, `fields` the fields of these and the kinds of index, `rows` the formats
+//! that are read, `measure` recall and speed, `chart` pictures, `page` an index as HTML, and
+//! `commands` a file for each subcommand.
 
 mod chart;
 mod chosen;
@@ -24,6 +25,7 @@ pub mod page;
 mod place;
 mod record;
 mod rows;
+mod tenant;
 mod ui;
 
 use std::ffi::OsString;

@@ -2,19 +2,20 @@
 
 use clap::Args;
 use serde_json::json;
-use voisin::{AnyIndex, AnyMetric, Count as Counted, Index, Searchable};
+use voisin::{AnyIndex, Count as Counted};
 
 use super::search::numbers;
 use crate::failure::{Failure, Result};
 use crate::fields::{Filtered, value_json, value_text};
 use crate::interrupt;
-use crate::keys::Key;
 use crate::place::{Place, on_index};
+use crate::tenant::{OfTenant, Start, on_tenant};
 use crate::ui::Ui;
 
-/// Count the items: all of them, those of a condition, or those near a vector.
+/// Count the items: all of them, those of a condition or a tenant, or those near a vector.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  voisin count notes --tenant acme
   voisin count notes --filter '{\"field\": \"year\", \"at_least\": 1990}'
   voisin count notes --vector 0.1,0.9,0.3 --within 0.2")]
 pub(crate) struct Count {
@@ -22,6 +23,8 @@ pub(crate) struct Count {
     place: Place,
     #[command(flatten)]
     filtered: Filtered,
+    #[command(flatten)]
+    of_tenant: OfTenant,
     /// A vector: count the items within a distance of it
     #[arg(long, requires = "within", value_name = "NUMBERS", allow_hyphen_values = true)]
     vector: Option<String>,
@@ -37,21 +40,27 @@ pub(crate) struct Count {
 impl Count {
     pub(crate) fn run(self, ui: &mut Ui) -> Result<()> {
         let index = self.place.read()?;
+        let tenant = self.of_tenant.of(&index)?;
         let (items, low, high) = match (&self.vector, self.within) {
             (Some(vector), Some(radius)) => {
                 let vector = numbers(vector)?;
-                let near = interrupt::asking(
-                    || on_index!(&index, index => self.near(index, &vector, radius)),
-                )?;
+                let near = interrupt::asking(|| match &tenant {
+                    Some(tenant) => on_tenant!(tenant, it => self.near(it, &vector, radius)),
+                    None => on_index!(&index, it => self.near(it, &vector, radius)),
+                })?;
                 if near.did_cancel {
                     return Err(Failure::interrupted("interrupted: the items are not all counted"));
                 }
                 (near.items, near.low, near.high)
             }
             _ => {
-                let items = match &self.filtered.condition {
-                    Some(condition) => index.count(condition)?,
-                    None => index.len()?,
+                let items = match (&tenant, &self.filtered.condition) {
+                    (Some(tenant), Some(condition)) => {
+                        on_tenant!(tenant, tenant => tenant.snapshot()?.count(condition))?
+                    }
+                    (Some(tenant), None) => tenant.len()?,
+                    (None, Some(condition)) => index.count(condition)?,
+                    (None, None) => index.len()?,
                 };
                 (items, items, items)
             }
@@ -61,16 +70,13 @@ impl Count {
         ui.result(&value, || match low == high {
             true => items.to_string(),
             false => format!("{items}  (95 %: {low} to {high})"),
-        })
+        })?;
+        tenant.map_or(Ok(()), |tenant| self.of_tenant.note(ui, &tenant))
     }
 
-    fn near<K>(&self, index: &Index<AnyMetric, K>, vector: &[f32], radius: f32) -> Result<Counted>
-    where
-        K: Key + ?Sized,
-        Index<AnyMetric, K>: Searchable<Key = K>,
-    {
+    fn near(&self, searched: &impl Start, vector: &[f32], radius: f32) -> Result<Counted> {
         let cancel = interrupt::is_requested;
-        let mut query = index.search(0);
+        let mut query = searched.start(0);
         query.cancel(&cancel);
         if let Some(condition) = &self.filtered.condition {
             query.candidates(condition);
@@ -83,7 +89,7 @@ impl Count {
 }
 
 /// Print the values of a field, each with the number of items that have it, the most frequent
-/// first.
+/// first: of all items, those of tenants among them.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: voisin facet notes tag -n 20")]
 pub(crate) struct Facet {

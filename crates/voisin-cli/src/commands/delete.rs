@@ -2,12 +2,14 @@
 
 use clap::{ArgGroup, Args};
 use serde_json::json;
-use voisin::{AnyIndex, AnyMetric, Batch, remove_index};
+use voisin::{AnyIndex, AnyTenant, Condition, remove_index};
 
-use crate::chosen::{Chosen, all_were_there, named};
+use crate::chosen::{Chosen, named_in, told};
 use crate::failure::Result;
-use crate::place::{Means, Place};
-use crate::ui::{Ui, count, number};
+use crate::keys::Named;
+use crate::place::{Means, Place, on_index};
+use crate::tenant::{OfTenant, on_tenant};
+use crate::ui::{Ui, number};
 
 /// Delete items, all in one commit, or a whole index.
 #[derive(Debug, Args)]
@@ -17,6 +19,7 @@ use crate::ui::{Ui, count, number};
   voisin delete notes 17 18
   voisin delete notes --file keys.txt
   voisin delete notes --filter '{\"field\": \"year\", \"below\": 1990}'
+  voisin delete notes --tenant acme doc-1
   voisin delete notes --index old --whole-index"
 )]
 pub(crate) struct Delete {
@@ -24,8 +27,10 @@ pub(crate) struct Delete {
     place: Place,
     #[command(flatten)]
     chosen: Chosen,
+    #[command(flatten)]
+    of_tenant: OfTenant,
     /// Delete the index itself, with all its items
-    #[arg(long, group = "what", requires = "index")]
+    #[arg(long, group = "what", requires = "index", conflicts_with = "tenant")]
     whole_index: bool,
     #[command(flatten)]
     means: Means,
@@ -43,45 +48,44 @@ impl Delete {
                 format!("deleted the index {name} with its {} items", number(items))
             });
         }
-        if let Some(condition) = &self.chosen.filter {
-            let (deleted, items) = (index.delete_matching(condition)?, index.len()?);
-            return told(ui, &index, deleted, 0, items);
-        }
-        let keys = self.chosen.keys()?;
-        let deleted = delete(&index, &keys)?;
-        let (asked, items) = (keys.len() as u64, index.len()?);
-        told(ui, &index, deleted, asked - deleted, items)?;
-        all_were_there(asked, deleted, "deleted")
+        let tenant = self.of_tenant.of(&index)?;
+        let deleted = match &self.chosen.filter {
+            Some(condition) => {
+                let deleted = delete_matching(&index, tenant.as_ref(), condition)?;
+                (deleted, deleted)
+            }
+            None => {
+                let keys = self.chosen.keys()?;
+                (keys.len() as u64, delete(&index, tenant.as_ref(), &keys)?)
+            }
+        };
+        told(ui, &index, "deleted", deleted, "")
     }
 }
 
-fn delete(index: &AnyIndex, keys: &[String]) -> Result<u64> {
-    Ok(match index {
-        AnyIndex::Ids(index) => {
-            let ids = named::<u32>(keys)?;
-            index
-                .write(|batch: &mut Batch<'_, AnyMetric>| batch.delete_items(ids.iter().copied()))?
-        }
-        AnyIndex::Numbers(index) => {
-            let keys = named::<u64>(keys)?;
-            index.write(|batch| batch.delete_items(&keys))?
-        }
-        AnyIndex::Texts(index) => index.write(|batch| batch.delete_items(keys))?,
-        AnyIndex::Bytes(index) => {
-            let keys = named::<[u8]>(keys)?;
-            index.write(|batch| batch.delete_items(&keys))?
-        }
-        AnyIndex::Uuids(index) => {
-            let keys = named::<[u8; 16]>(keys)?;
-            index.write(|batch| batch.delete_items(&keys))?
-        }
-    })
+fn delete(index: &AnyIndex, tenant: Option<&AnyTenant>, keys: &[String]) -> Result<u64> {
+    match tenant {
+        Some(tenant) => on_tenant!(tenant, tenant => {
+            let named = named_in(tenant.of(), keys)?;
+            Ok(tenant.write(|batch| batch.delete_items(&named))?)
+        }),
+        None => on_index!(index, index => {
+            let named = named_in(index, keys)?;
+            Ok(index.write(|batch| batch.delete_items(named.iter().map(Named::again)))?)
+        }),
+    }
 }
 
-fn told(ui: &mut Ui, index: &AnyIndex, deleted: u64, missing: u64, items: u64) -> Result<()> {
-    let value = json!({ "deleted": deleted, "missing": missing, "items": items });
-    ui.result(&value, || {
-        let deleted = count(deleted, "item", "items");
-        format!("deleted {deleted}: {} has {}", index.name(), number(items))
-    })
+fn delete_matching(
+    index: &AnyIndex,
+    tenant: Option<&AnyTenant>,
+    condition: &Condition,
+) -> Result<u64> {
+    let Some(tenant) = tenant else { return Ok(index.delete_matching(condition)?) };
+    // Of the newest commit: no other writer adds one before this one ends.
+    let deleted = on_tenant!(tenant, tenant => tenant.write(|batch| {
+        let matching = tenant.snapshot()?.keys_of(condition)?;
+        batch.delete_items(matching)
+    }));
+    Ok(deleted?)
 }

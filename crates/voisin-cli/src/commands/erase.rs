@@ -1,13 +1,13 @@
 //! `voisin erase`.
 
 use clap::{ArgGroup, Args};
-use serde_json::json;
-use voisin::AnyIndex;
+use voisin::{AnyIndex, AnyTenant};
 
-use crate::chosen::{Chosen, all_were_there, named};
-use crate::failure::Result;
-use crate::place::{Means, Place};
-use crate::ui::{Ui, count, number};
+use crate::chosen::{Chosen, named_in, told};
+use crate::failure::{Failure, Result};
+use crate::place::{Means, Place, on_index};
+use crate::tenant::{OfTenant, on_tenant};
+use crate::ui::Ui;
 
 /// Delete items, and clear what they leave in the file, all in one commit.
 ///
@@ -20,6 +20,7 @@ use crate::ui::{Ui, count, number};
     after_help = "Examples:
   voisin erase notes 17 18
   voisin erase notes --filter '{\"field\": \"user\", \"eq\": \"ann\"}'
+  voisin erase notes --tenant acme doc-1
   voisin copy notes clean"
 )]
 pub(crate) struct Erase {
@@ -28,12 +29,21 @@ pub(crate) struct Erase {
     #[command(flatten)]
     chosen: Chosen,
     #[command(flatten)]
+    of_tenant: OfTenant,
+    #[command(flatten)]
     means: Means,
 }
 
 impl Erase {
     pub(crate) fn run(self, ui: &mut Ui) -> Result<()> {
+        if let (Some(name), Some(_)) = (&self.of_tenant.tenant, &self.chosen.filter) {
+            return Err(Failure::usage(format!(
+                "--tenant {name:?} and --filter together: items of a tenant are erased by their \
+                 keys, which voisin list prints with the same two options"
+            )));
+        }
         let index = self.place.open(&self.means)?;
+        let tenant = self.of_tenant.of(&index)?;
         let bar = ui.bar();
         let erased = match &self.chosen.filter {
             Some(condition) => {
@@ -44,29 +54,22 @@ impl Erase {
             None => {
                 let keys = self.chosen.keys()?;
                 bar.spin("erasing");
-                (keys.len() as u64, erase(&index, &keys)?)
+                (keys.len() as u64, erase(&index, tenant.as_ref(), &keys)?)
             }
         };
         bar.finish();
-        let ((asked, erased), items) = (erased, index.len()?);
-        let value = json!({ "erased": erased, "missing": asked - erased, "items": items });
-        ui.result(&value, || {
-            let (erased, name) = (count(erased, "item", "items"), index.name());
-            format!(
-                "erased {erased}: {name} has {}; voisin copy makes a file that has nothing of them",
-                number(items)
-            )
-        })?;
-        all_were_there(asked, erased, "erased")
+        let remark = "; voisin copy makes a file that has nothing of them";
+        told(ui, &index, "erased", erased, remark)
     }
 }
 
-fn erase(index: &AnyIndex, keys: &[String]) -> Result<u64> {
-    Ok(match index {
-        AnyIndex::Ids(index) => index.erase(named::<u32>(keys)?)?,
-        AnyIndex::Numbers(index) => index.erase(named::<u64>(keys)?)?,
-        AnyIndex::Texts(index) => index.erase(keys)?,
-        AnyIndex::Bytes(index) => index.erase(named::<[u8]>(keys)?)?,
-        AnyIndex::Uuids(index) => index.erase(named::<[u8; 16]>(keys)?)?,
-    })
+fn erase(index: &AnyIndex, tenant: Option<&AnyTenant>, keys: &[String]) -> Result<u64> {
+    match tenant {
+        Some(tenant) => on_tenant!(tenant, tenant => {
+            let named = named_in(tenant.of(), keys)?;
+            let whole = named.iter().map(|key| tenant.key(key)).collect::<voisin::Result<Vec<_>>>();
+            Ok(tenant.of().erase(whole?)?)
+        }),
+        None => on_index!(index, index => Ok(index.erase(named_in(index, keys)?)?)),
+    }
 }

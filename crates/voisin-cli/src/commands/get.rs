@@ -5,22 +5,27 @@ use serde::Serialize;
 use serde_json::Value;
 use voisin::{AnyIndex, AnyKey};
 
-use super::search::missing;
+use super::search::{missing, of_all};
 use crate::failure::{Failure, Result};
 use crate::keys::{self, given};
 use crate::place::Place;
 use crate::record::{self, Record};
+use crate::tenant::OfTenant;
 use crate::ui::Ui;
 
 /// Print the vectors of items, as stored, and their records.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: voisin get notes 17 18 --json")]
+#[command(after_help = "Examples:
+  voisin get notes 17 18 --json
+  voisin get notes --tenant acme doc-1")]
 pub(crate) struct Get {
     #[command(flatten)]
     place: Place,
     /// The items
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
+    #[command(flatten)]
+    of_tenant: OfTenant,
 }
 
 /// An item, for a program.
@@ -46,14 +51,22 @@ pub(super) fn key_of(index: &AnyIndex, text: &str) -> Result<AnyKey> {
 impl Get {
     pub(crate) fn run(self, ui: &mut Ui) -> Result<()> {
         let index = self.place.read()?;
+        let tenant = self.of_tenant.of(&index)?;
         let mut absent = Vec::new();
         for text in &self.keys {
             let key = key_of(&index, text)?;
-            let Some(vector) = index.vector(key.clone())? else {
+            let vector = match &tenant {
+                Some(tenant) => tenant.vector(key.clone())?,
+                None => index.vector(key.clone())?,
+            };
+            let Some(vector) = vector else {
                 absent.push(text);
                 continue;
             };
-            let record = index.record(key.clone())?;
+            let record = match &tenant {
+                Some(tenant) => tenant.record(key.clone())?,
+                None => index.record(key.clone())?,
+            };
             let shown = Record::of(record.as_deref());
             let item = Item { key: keys::json(&key), vector: &vector, record: shown };
             ui.result(&item, || {
@@ -64,12 +77,13 @@ impl Get {
         }
         match absent[..] {
             [] => Ok(()),
-            [key] => Err(missing(key)),
+            [key] => Err(missing(key, &self.of_tenant)),
             [first, ..] => Err(Failure::no(format!(
                 "{} of {} items are missing, the first is {first:?}: voisin list prints the keys \
-                 of all items",
+                 of {}",
                 absent.len(),
-                self.keys.len()
+                self.keys.len(),
+                of_all(&self.of_tenant)
             ))),
         }
     }

@@ -2,15 +2,18 @@
 
 use clap::Args;
 use serde_json::json;
-use voisin::{AnyIndex, AnyKey, Condition};
+use voisin::{AnyIndex, AnyKey, AnyMetric, Index, ItemKey};
 
 use crate::failure::{Failure, Result};
 use crate::fields::Filtered;
-use crate::keys::{self, given};
+use crate::keys::{self, Key, Named, given};
 use crate::place::Place;
+use crate::tenant::{OfTenant, on_tenant};
 use crate::ui::Ui;
 
-/// Print the keys of all items, or of those of a condition, in their order, one a line.
+/// Print the keys of all items, or of those of a condition or a tenant, in their order, one a line.
+///
+/// Without --tenant, items of tenants are among them, by the keys that they have in the index.
 #[derive(Debug, Args)]
 pub(crate) struct List {
     #[command(flatten)]
@@ -23,86 +26,81 @@ pub(crate) struct List {
     prefix: Option<String>,
     #[command(flatten)]
     filtered: Filtered,
+    #[command(flatten)]
+    of_tenant: OfTenant,
 }
 
 impl List {
     pub(crate) fn run(self, ui: &mut Ui) -> Result<()> {
         let index = self.place.read()?;
+        let prefix = self.prefix_in(&index)?;
+        if let Some(tenant) = self.of_tenant.of(&index)? {
+            on_tenant!(&tenant, tenant => {
+                let tenant = tenant.snapshot()?;
+                match &self.filtered.condition {
+                    Some(condition) => {
+                        let keys = tenant.keys_of(condition)?.into_iter();
+                        self.print(ui, &prefix, keys.map(|key| Ok(key.any())))
+                    }
+                    None => self.print(ui, &prefix, tenant.keys()?.map(|key| key.map(Named::any))),
+                }
+            })?;
+            return self.of_tenant.note(ui, &tenant);
+        }
         if let Some(condition) = &self.filtered.condition {
-            self.check_prefix(&index)?;
-            return self.matching(ui, &index, condition);
+            let mut keys = index.keys_of(condition)?;
+            keys.sort_unstable();
+            return self.print(ui, &prefix, keys.into_iter().map(Ok));
         }
-        match (&index, &self.prefix) {
-            (AnyIndex::Ids(index), None) => {
+        match &index {
+            AnyIndex::Ids(index) => {
                 let ids = index.snapshot()?.ids()?;
-                self.print(ui, ids.iter().map(|id| Ok(AnyKey::Number(id.into()))))
+                self.print(ui, &prefix, ids.iter().map(|id| Ok(AnyKey::Number(id.into()))))
             }
-            (AnyIndex::Numbers(index), None) => {
-                let snapshot = index.snapshot()?;
-                self.print(ui, snapshot.keys()?.map(|key| key.map(AnyKey::Number)))
-            }
-            (AnyIndex::Uuids(index), None) => {
-                let snapshot = index.snapshot()?;
-                self.print(ui, snapshot.keys()?.map(|key| key.map(AnyKey::Uuid)))
-            }
-            (AnyIndex::Texts(index), prefix) => {
-                let snapshot = index.snapshot()?;
-                let prefix = prefix.as_deref().unwrap_or_default();
-                let begins = |key: &voisin::Result<String>| match key {
-                    Ok(key) => key.starts_with(prefix),
-                    Err(_) => true,
-                };
-                self.print(ui, snapshot.keys()?.filter(begins).map(|key| key.map(AnyKey::Text)))
-            }
-            (AnyIndex::Bytes(index), prefix) => {
-                let snapshot = index.snapshot()?;
-                let prefix = given::<[u8]>(prefix.as_deref().unwrap_or_default())?;
-                let begins = |key: &voisin::Result<Vec<u8>>| match key {
-                    Ok(key) => key.starts_with(&prefix),
-                    Err(_) => true,
-                };
-                self.print(ui, snapshot.keys()?.filter(begins).map(|key| key.map(AnyKey::Bytes)))
-            }
-            (_, Some(_)) => self.check_prefix(&index),
+            AnyIndex::Numbers(index) => self.all(ui, &prefix, index),
+            AnyIndex::Texts(index) => self.all(ui, &prefix, index),
+            AnyIndex::Bytes(index) => self.all(ui, &prefix, index),
+            AnyIndex::Uuids(index) => self.all(ui, &prefix, index),
         }
     }
 
-    /// Refuses a prefix where names have none.
-    fn check_prefix(&self, index: &AnyIndex) -> Result<()> {
-        match (index, &self.prefix) {
-            (AnyIndex::Ids(_) | AnyIndex::Numbers(_) | AnyIndex::Uuids(_), Some(prefix)) => {
-                Err(Failure::usage(format!(
-                    "--prefix {prefix:?}: the items of the index are named by {}, which have no \
-                     prefix: leave it out",
-                    index.naming()
-                )))
-            }
-            _ => Ok(()),
+    /// The bytes that keys must begin with. Refuses a prefix where names have none.
+    fn prefix_in(&self, index: &AnyIndex) -> Result<Vec<u8>> {
+        let Some(prefix) = &self.prefix else { return Ok(Vec::new()) };
+        match index {
+            AnyIndex::Texts(_) => Ok(prefix.clone().into_bytes()),
+            AnyIndex::Bytes(_) => given::<[u8]>(prefix),
+            _ => Err(Failure::usage(format!(
+                "--prefix {prefix:?}: the items of the index are named by {}, which have no \
+                 prefix: leave it out",
+                index.naming()
+            ))),
         }
     }
 
-    /// Prints the keys of the items for which a condition holds.
-    fn matching(&self, ui: &mut Ui, index: &AnyIndex, condition: &Condition) -> Result<()> {
-        let mut keys = index.keys_of(condition)?;
-        keys.sort_unstable();
-        let bytes = match (index, &self.prefix) {
-            (AnyIndex::Bytes(_), Some(prefix)) => given::<[u8]>(prefix)?,
-            _ => Vec::new(),
-        };
-        let begins = |key: &AnyKey| match (key, &self.prefix) {
-            (AnyKey::Text(text), Some(prefix)) => text.starts_with(prefix),
-            (AnyKey::Bytes(key), _) => key.starts_with(&bytes),
-            _ => true,
-        };
-        self.print(ui, keys.into_iter().filter(begins).map(Ok))
+    /// Prints the keys of all items.
+    fn all<K: Key + ItemKey + ?Sized>(
+        &self,
+        ui: &mut Ui,
+        prefix: &[u8],
+        index: &Index<AnyMetric, K>,
+    ) -> Result<()> {
+        let snapshot = index.snapshot()?;
+        self.print(ui, prefix, snapshot.keys()?.map(|key| key.map(Named::any)))
     }
 
     fn print(
         &self,
         ui: &mut Ui,
+        prefix: &[u8],
         names: impl Iterator<Item = voisin::Result<AnyKey>>,
     ) -> Result<()> {
-        for key in names.take(self.limit.unwrap_or(usize::MAX)) {
+        let begins = |key: &voisin::Result<AnyKey>| match key {
+            Ok(AnyKey::Text(text)) => text.as_bytes().starts_with(prefix),
+            Ok(AnyKey::Bytes(bytes)) => bytes.starts_with(prefix),
+            Ok(_) | Err(_) => true,
+        };
+        for key in names.filter(begins).take(self.limit.unwrap_or(usize::MAX)) {
             let key = key?;
             ui.result(&json!({ "key": keys::json(&key) }), || keys::text(&key))?;
         }

@@ -1,9 +1,10 @@
 //! `voisin load`: streams rows into an index.
 //!
-//! Rows go from the reader to the engine's loader one by one. A row that cannot be read ends the
-//! load as Ctrl-C does, and its error is reported.
+//! Rows go from the reader to the engine's loader one by one (`feed`). A row that cannot be read
+//! ends the load as Ctrl-C does, and its error is reported.
 
-use std::marker::PhantomData;
+mod feed;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,14 +12,15 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
-use voisin::{AnyIndex, AnyKey, AnyMetric, Error, LoadPhase, Loader, Options};
+use voisin::{AnyIndex, AnyMetric, AnyTenant, Error, LoadPhase, Loader, Options};
 
+use self::feed::{Feed, Keys};
 use super::create::{Parameters, Type};
 use crate::failure::{Failure, Result};
 use crate::interrupt;
-use crate::keys::Key;
 use crate::place::{Means, Place};
-use crate::rows::{Begun, Columns, Lines, Row, Shape, Wanted};
+use crate::rows::{Begun, Columns, Lines, Shape, Wanted};
+use crate::tenant::tenant;
 use crate::ui::{Bar, Ui, count, path, time};
 
 /// Add the vectors of a file or a pipe, or replace those of the same keys.
@@ -30,6 +32,7 @@ use crate::ui::{Bar, Ui, count, path, time};
   voisin load notes vectors.npy
   voisin load notes vectors.f16 --metric cosine --dimensions 384
   voisin load papers papers.parquet --field year:integer --columns title,year
+  voisin load notes acme.jsonl --tenant acme
   embed < texts | voisin load notes - --format jsonl")]
 pub(crate) struct Load {
     #[command(flatten)]
@@ -39,6 +42,9 @@ pub(crate) struct Load {
     file: PathBuf,
     #[command(flatten)]
     shape: Shape,
+    /// Add them to this tenant, by their keys there (an index of texts or bytes)
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
     /// A file with the keys of the vectors, one a line, where the vectors have none
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
@@ -72,12 +78,6 @@ pub(crate) struct Load {
     means: Means,
 }
 
-/// Where the keys of vectors without keys come from.
-enum Keys {
-    Lines(Lines),
-    From(u64),
-}
-
 impl Load {
     pub(crate) fn run(self, ui: &mut Ui) -> Result<()> {
         let began = Instant::now();
@@ -104,37 +104,60 @@ impl Load {
         let before = index.len()?;
         let bar = ui.bar();
         let stop = Stop::default();
-        let feed = Feed { rows, keys, records, row: 0, stop: &stop };
-        // Its progress says from when on it asks.
-        let loaded = interrupt::waiting(|| match &index {
-            AnyIndex::Ids(ids) => {
-                self.prepare(ids.loader(), &bar, &stop).load_given(feed.of::<u32>())
-            }
-            AnyIndex::Numbers(numbers) => {
-                self.prepare(numbers.loader(), &bar, &stop).load_given(feed.of::<u64>())
-            }
-            AnyIndex::Texts(texts) => {
-                self.prepare(texts.loader(), &bar, &stop).load_given(feed.of::<str>())
-            }
-            AnyIndex::Bytes(bytes) => {
-                self.prepare(bytes.loader(), &bar, &stop).load_given(feed.of::<[u8]>())
-            }
-            AnyIndex::Uuids(uuids) => {
-                self.prepare(uuids.loader(), &bar, &stop).load_given(feed.of::<[u8; 16]>())
+        let feed = Feed::new(rows, keys, records, &stop);
+        let tenant = self.tenant.as_deref().map(|name| tenant(&index, name)).transpose();
+        let loaded = tenant.and_then(|tenant| {
+            // Its progress says from when on it asks.
+            let loaded = interrupt::waiting(|| self.load(&index, tenant.as_ref(), feed, &bar));
+            match (stop.take_failure(), loaded) {
+                (Some(failure), _) => Err(failure),
+                (None, Err(Error::Cancelled)) => Err(ended(&index, before)),
+                (None, loaded) => loaded.map_err(Failure::from),
             }
         });
         bar.finish();
-        let loaded = match (stop.take_failure(), loaded) {
-            (Some(failure), _) => Err(failure),
-            (None, Err(Error::Cancelled)) => Err(ended(&index, before)),
-            (None, loaded) => loaded.map_err(Failure::from),
-        };
         if loaded.is_err() && is_new {
             // The next load may have another metric, or other fields. The first failure is told.
             _ = index.remove_if_empty();
         }
         let loaded = loaded?;
         self.told(ui, &index, loaded, began.elapsed())
+    }
+
+    /// Loads the rows, under their keys or, into a tenant, under those that it makes of them.
+    fn load(
+        &self,
+        index: &AnyIndex,
+        tenant: Option<&AnyTenant>,
+        feed: Feed<'_>,
+        bar: &Bar,
+    ) -> voisin::Result<u64> {
+        let stop = feed.stop;
+        match (tenant, index) {
+            (Some(AnyTenant::Texts(tenant)), _) => {
+                let rows = feed.of::<str>().under(|key| tenant.key(key));
+                self.prepare(tenant.of().loader(), bar, stop).load_given(rows)
+            }
+            (Some(AnyTenant::Bytes(tenant)), _) => {
+                let rows = feed.of::<[u8]>().under(|key| tenant.key(key));
+                self.prepare(tenant.of().loader(), bar, stop).load_given(rows)
+            }
+            (None, AnyIndex::Ids(ids)) => {
+                self.prepare(ids.loader(), bar, stop).load_given(feed.of::<u32>())
+            }
+            (None, AnyIndex::Numbers(numbers)) => {
+                self.prepare(numbers.loader(), bar, stop).load_given(feed.of::<u64>())
+            }
+            (None, AnyIndex::Texts(texts)) => {
+                self.prepare(texts.loader(), bar, stop).load_given(feed.of::<str>())
+            }
+            (None, AnyIndex::Bytes(bytes)) => {
+                self.prepare(bytes.loader(), bar, stop).load_given(feed.of::<[u8]>())
+            }
+            (None, AnyIndex::Uuids(uuids)) => {
+                self.prepare(uuids.loader(), bar, stop).load_given(feed.of::<[u8; 16]>())
+            }
+        }
     }
 
     /// The index, if there is one, with the type that was asked for.
@@ -241,138 +264,5 @@ impl Stop {
 
     pub(super) fn take_failure(&self) -> Option<Failure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// The name of an item, its vector, and its record if it has one.
-type Full<N> = (N, Vec<f32>, Option<Vec<u8>>);
-
-/// The rows of a load, with a key for each.
-struct Feed<'s> {
-    rows: Begun,
-    keys: Keys,
-    records: Option<Lines>,
-    row: u64,
-    stop: &'s Stop,
-}
-
-impl<'s> Feed<'s> {
-    /// The rows, under names of an index.
-    fn of<K: Key + ?Sized>(self) -> Named<'s, K> {
-        Named { feed: self, names: PhantomData }
-    }
-
-    fn next_row<K: Key + ?Sized>(&mut self) -> Result<Option<Full<K::Owned>>> {
-        let Some(Row { key, vector, record }) = self.rows.next_row()? else {
-            self.is_used_up()?;
-            return Ok(None);
-        };
-        self.row += 1;
-        let row = self.row;
-        let key = match (key, &mut self.keys) {
-            (Some(_), Keys::Lines(lines)) => {
-                return Err(lines
-                    .name()
-                    .wrong("the vectors have keys themselves: leave --keys out"));
-            }
-            (Some(key), Keys::From(_)) => key,
-            (None, Keys::Lines(lines)) => match lines.next_line()? {
-                Some((_, key)) => AnyKey::from(key),
-                None => {
-                    let what = format_args!(
-                        "it ends after {} keys, and there are more vectors: give a key for each",
-                        row - 1
-                    );
-                    return Err(lines.name().wrong(what));
-                }
-            },
-            (None, Keys::From(_)) if !K::IS_NUMBER => {
-                return Err(Failure::usage(
-                    "the vectors have no keys, and the items of the index are named by keys: \
-                     give a file with a key on each line (--keys), or create the index with \
-                     --names ids",
-                ));
-            }
-            (None, Keys::From(first)) => {
-                AnyKey::Number(first.checked_add(row - 1).ok_or_else(|| {
-                    Failure::usage(format!(
-                        "row {row}: its number would be above 2^64 - 1, from --first-id {first} \
-                         on: give a smaller --first-id"
-                    ))
-                })?)
-            }
-        };
-        let name = K::of(key).map_err(|what| Failure::usage(format!("row {row}: {what}")))?;
-        Ok(Some((name, vector, self.record(record)?)))
-    }
-
-    /// The record of the current row.
-    fn record(&mut self, own: Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
-        let row = self.row;
-        match (own, &mut self.records) {
-            (Some(_), Some(lines)) => {
-                let what = "the vectors have records themselves: leave --records out";
-                Err(lines.name().wrong(what))
-            }
-            (None, Some(lines)) => match lines.next_line()? {
-                Some((_, record)) => Ok(Some(record.as_bytes().to_vec())),
-                None => {
-                    let what = format_args!(
-                        "it ends after {} records, and there are more vectors: give a record for \
-                         each",
-                        row - 1
-                    );
-                    Err(lines.name().wrong(what))
-                }
-            },
-            (own, None) => Ok(own),
-        }
-    }
-
-    /// Checks that no keys and no records are left over.
-    fn is_used_up(&mut self) -> Result<()> {
-        let keys = match &mut self.keys {
-            Keys::Lines(lines) => Some(lines),
-            Keys::From(_) => None,
-        };
-        for lines in keys.into_iter().chain(&mut self.records) {
-            while let Some((line, text)) = lines.next_line()? {
-                if !text.is_empty() {
-                    let what = format_args!(
-                        "there are only {} vectors: give a line for each and no more",
-                        self.row
-                    );
-                    return Err(lines.name().wrong_at("line", line, what));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The rows of a load, by names of one kind.
-struct Named<'s, K: ?Sized> {
-    feed: Feed<'s>,
-    names: PhantomData<fn(&K)>,
-}
-
-impl<K: Key + ?Sized> Iterator for Named<'_, K> {
-    type Item = Full<K::Owned>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let stop = self.feed.stop;
-        if stop.is_failed() {
-            return None;
-        }
-        self.feed.next_row::<K>().unwrap_or_else(|failure| {
-            stop.fail(failure);
-            None
-        })
-    }
-
-    /// How many rows the input says that it has, so that the engine can check the room for them.
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.feed.rows.count().map(|count| count.saturating_sub(self.feed.row));
-        (left.and_then(|left| usize::try_from(left).ok()).unwrap_or(0), None)
     }
 }

@@ -22,6 +22,7 @@ mod report;
 mod search;
 mod split;
 pub(crate) mod stats;
+mod tenants;
 
 use clap::Subcommand;
 
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Count(count::Count),
     /// Print the values of a field
     Facet(count::Facet),
+    /// List, rename, drop or move tenants
+    Tenants(tenants::Tenants),
     /// Tell which indexes a folder holds
     Inspect(inspect::Inspect),
     /// Tell the size and the state of an index
@@ -89,6 +92,7 @@ impl Command {
                 false
             }
             Self::Check(_) | Self::Count(_) | Self::Facet(_) | Self::Completions(_) => false,
+            Self::Tenants(tenants) => tenants.changes(),
             Self::Bench(bench) => bench.draws(),
             Self::Export(export) => !export.prints(),
             Self::Report(report) => !report.prints(),
@@ -110,6 +114,7 @@ impl Command {
             Self::List(list) => list.run(ui),
             Self::Count(count) => count.run(ui),
             Self::Facet(facet) => facet.run(ui),
+            Self::Tenants(tenants) => tenants.run(ui),
             Self::Inspect(inspect) => inspect.run(ui),
             Self::Stats(stats) => stats.run(ui),
             Self::Check(check) => check.run(ui),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
-use voisin::{AnyMetric, Filter, Index, IndexKind, Options, Query, Searchable, Searched};
+use voisin::{Filter, IndexKind, Options, Query, Searchable, Searched};
 
 use self::shown::Shown;
 use crate::failure::{Failure, Result};
@@ -17,6 +17,7 @@ use crate::interrupt;
 use crate::keys::{Key, given};
 use crate::place::{Place, on_index, size};
 use crate::rows::{Shape, read_all};
+use crate::tenant::{OfTenant, Start, on_tenant};
 use crate::ui::Ui;
 
 /// Find the items nearest to vectors, the nearest first.
@@ -27,6 +28,7 @@ use crate::ui::Ui;
   voisin search notes --item 17 -k 5
   voisin search notes --vector 0.1,0.9,0.3 --exact
   voisin search notes --item 17 --filter '{\"field\": \"tag\", \"eq\": \"news\"}'
+  voisin search notes --vector 0.1,0.9,0.3 --tenant acme --with-records
   voisin search notes --vector 0.1,0.9,0.3 --group-by author --per-group 2
   voisin search notes --file queries.npy --recall 0.95 --json"
 )]
@@ -46,6 +48,8 @@ pub(crate) struct Search {
     shape: Shape,
     #[command(flatten)]
     how: How,
+    #[command(flatten)]
+    of_tenant: OfTenant,
     /// Answer page by page, -k items a page (with --vector): "first", and then what the page before
     /// has told
     #[arg(long, value_name = "TOKEN", conflicts_with_all = ["item", "file", "explain"])]
@@ -125,14 +129,14 @@ impl Search {
         let options =
             self.memory.map_or_else(Options::default, |bytes| Options::default().memory(bytes));
         let index = self.place.read_with(options)?;
-        on_index!(&index, index => self.answer(ui, index))
+        let Some(tenant) = self.of_tenant.of(&index)? else {
+            return on_index!(&index, index => self.answer(ui, index));
+        };
+        on_tenant!(&tenant, tenant => self.answer(ui, tenant))?;
+        self.of_tenant.note(ui, &tenant)
     }
 
-    fn answer<K>(&self, ui: &mut Ui, index: &Index<AnyMetric, K>) -> Result<()>
-    where
-        K: Key + ?Sized,
-        Index<AnyMetric, K>: Searchable<Key = K>,
-    {
+    fn answer<K: Key + ?Sized>(&self, ui: &mut Ui, searched: &impl Start<Key = K>) -> Result<()> {
         let how = &self.how;
         let names = |texts: &[String]| -> Result<Option<Filter<K>>> {
             if texts.is_empty() {
@@ -156,7 +160,7 @@ impl Search {
         };
         let candidates = candidates.or(prefix);
         let cancel = interrupt::is_requested;
-        let mut query = index.search(how.k);
+        let mut query = searched.start(how.k);
         how.set(&mut query, &cancel)?;
         match (&how.filtered.condition, &candidates) {
             (Some(condition), Some(_)) => {
@@ -179,7 +183,7 @@ impl Search {
         if self.with_records {
             query.with_records();
         }
-        let shown = interrupt::asking(|| self.ask(index, &query))?;
+        let shown = interrupt::asking(|| self.ask(searched, &query))?;
         if interrupt::is_requested() {
             return Err(Failure::interrupted("interrupted: the answers are not complete"));
         }
@@ -187,22 +191,19 @@ impl Search {
     }
 
     /// The answer to each query.
-    fn ask<K>(
+    fn ask<K: Key + ?Sized, S: Start<Key = K>>(
         &self,
-        index: &Index<AnyMetric, K>,
-        query: &Query<'_, Index<AnyMetric, K>>,
-    ) -> Result<Shown<K::Owned>>
-    where
-        K: Key + ?Sized,
-        Index<AnyMetric, K>: Searchable<Key = K>,
-    {
+        searched: &S,
+        query: &Query<'_, S>,
+    ) -> Result<Shown<K::Owned>> {
         if let Some(file) = &self.file {
-            let rows = read_all(file, &self.shape, index.dimensions())?;
+            let rows = read_all(file, &self.shape, searched.width())?;
             return Ok(Shown::Answers(query.by_vectors(&rows)?));
         }
         if let Some(item) = &self.item {
             let found: Option<Searched<K::Owned>> = query.by_item(given::<K>(item)?)?;
-            return found.map(|found| Shown::Answers(vec![found])).ok_or_else(|| missing(item));
+            let missing = || missing(item, &self.of_tenant);
+            return found.map(|found| Shown::Answers(vec![found])).ok_or_else(missing);
         }
         let vector = numbers(self.vector.as_deref().unwrap_or_default())?;
         if let Some(page) = &self.page {
@@ -219,8 +220,15 @@ impl Search {
 }
 
 /// There is no such item.
-pub(super) fn missing(key: &str) -> Failure {
-    Failure::no(format!("there is no item {key:?}: voisin list prints the keys of all items"))
+pub(super) fn missing(key: &str, of: &OfTenant) -> Failure {
+    let all = of_all(of);
+    Failure::no(format!("there is no item {key:?}: voisin list prints the keys of {all}"))
+}
+
+/// What an item could have been of.
+pub(super) fn of_all(of: &OfTenant) -> String {
+    let Some(name) = &of.tenant else { return "all items".to_owned() };
+    format!("the tenant {name:?} (--tenant), if there is one")
 }
 
 /// The numbers of a vector in the command line.

@@ -2,9 +2,10 @@
 //! afterwards.
 //!
 //! `session` uses every subcommand, `formats` loads every format, `more` writes files and measures,
-//! `filtered` uses fields and kinds, `between` copies items, splits and erases, `refused` gives
-//! wrong paths, metrics and shapes, `surroundings` limits the length of files, `ended` sends
-//! signals, `matrix` does each of that to every subcommand, `browser` opens the report in one.
+//! `filtered` uses fields and kinds, `between` copies items, splits and erases, `tenants` uses
+//! tenants, `refused` gives wrong paths, metrics and shapes, `surroundings` limits the length of
+//! files, `ended` sends signals, `matrix` does each of that to every subcommand, `browser` opens
+//! the report in one.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -18,6 +19,7 @@ mod more;
 mod refused;
 mod session;
 mod surroundings;
+mod tenants;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -14,16 +14,16 @@ use std::sync::OnceLock;
 
 use voisin::codec::{F32, VectorRef};
 use voisin::distances::Distance;
-use voisin::{AnyIndex, Field, Index, Options};
+use voisin::{AnyIndex, AnyKey, Field, Index, Options};
 
 use self::table::{Cell, ROWS, Row};
 use crate::surroundings::{Disk, as_stranger, set_mode};
 use crate::{Place, Ran, floats, npy};
 
 /// What all commands of the table find: `notes`, an index of 500 items with a field; `mine`, one
-/// of a metric that the command does not know; `garbage`, a folder with a file of another program;
-/// `old`, `odd` and `strange`, indexes of hannoy, of which one has a vector of another length and
-/// one a metric that voisin does not have; and files.
+/// of a metric that the command does not know; `shops`, the same with two tenants; `garbage`, a
+/// folder with a file of another program; `old`, `odd` and `strange`, indexes of hannoy, of which
+/// one has a vector of another length and one a metric that voisin does not have; and files.
 fn fixture() -> &'static Place {
     static FIXTURE: OnceLock<Place> = OnceLock::new();
     FIXTURE.get_or_init(|| {
@@ -40,6 +40,15 @@ fn fixture() -> &'static Place {
         let filled = mine.write(|batch| {
             batch.add_field(Field::keyword("tag"))?;
             batch.add_items_from((0..50).map(|item| (item, [item as f32; 8])))
+        });
+        filled.unwrap();
+        let shops = Index::<Chebyshev, str>::create(place.path("shops"), Options::new(8)).unwrap();
+        let filled = shops.write(|batch| {
+            for name in ["acme", "bolt"] {
+                let items = (0..10).map(|item| (format!("doc-{item}"), [item as f32; 8]));
+                batch.tenant(name)?.add_items_from(items)?;
+            }
+            batch.add("7", &[7.0; 8])
         });
         filled.unwrap();
         crate::more::hannoy(&place.path("old"), None, 0, 300);
@@ -113,6 +122,15 @@ fn nothing_has_changed(place: &Place, line: &str) {
     assert_eq!(verified(&place.path("notes")), 500, "{line}");
     let index = AnyIndex::open_read_only(place.path("notes"), Options::default()).unwrap();
     assert_eq!(index.vector(7).unwrap().unwrap()[0], (7 * 31 % 97) as f32 + 0.007, "{line}");
+    assert_eq!(tenants(place), ["acme", "bolt"], "{line}");
+}
+
+/// The tenants of `shops`, all of whose items are there.
+fn tenants(place: &Place) -> Vec<String> {
+    let shops = place.path("shops");
+    assert_eq!(verified(&shops), 21);
+    let index = AnyIndex::open_read_only(shops, Options::default()).unwrap();
+    index.tenants().unwrap().iter().map(AnyKey::to_string).collect()
 }
 
 /// Holds a column of the table against the command.
@@ -189,11 +207,10 @@ fn a_full_disk_is_told_by_every_subcommand_that_writes() {
         let Cell::OnDisk(line) = &row.space else { continue };
         let Some(disk) = Disk::mount(2048) else { return };
         let place = place();
-        let on_disk = disk.path("notes");
-        AnyIndex::open_read_only(place.path("notes"), Options::default())
-            .unwrap()
-            .copy_to(&on_disk)
-            .unwrap();
+        let folder = if line.contains("DISK/shops") { "shops" } else { "notes" };
+        let (source, on_disk) = (place.path(folder), disk.path(folder));
+        let items = verified(&source);
+        AnyIndex::open_read_only(source, Options::default()).unwrap().copy_to(&on_disk).unwrap();
         let ballast = disk.fill();
         let before: Vec<_> = fs::read_dir(disk.0.path()).unwrap().flatten().collect();
         let line = line.replace("DISK", disk.0.path().to_str().unwrap());
@@ -203,10 +220,10 @@ fn a_full_disk_is_told_by_every_subcommand_that_writes() {
         let after: Vec<_> = fs::read_dir(disk.0.path()).unwrap().flatten().collect();
         assert_eq!(after.len(), before.len(), "{line} has left {after:?}");
         fs::remove_file(ballast).unwrap();
-        assert_eq!(verified(&on_disk), 500, "{line}");
+        assert_eq!(verified(&on_disk), items, "{line}");
         // It goes on as if nothing had been.
         place.run(["delete", on_disk.to_str().unwrap(), "7"]).done();
-        assert_eq!(verified(&on_disk), 499, "{line}");
+        assert_eq!(verified(&on_disk), items - 1, "{line}");
     }
 }
 

@@ -7,10 +7,10 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use voisin::{AnyIndex, Index, Options, distances::Euclidean};
+use voisin::{AnyIndex, Folder, Options};
 
 use super::table::{ROWS, Row};
-use super::{fixture, nothing_has_changed, place, verified};
+use super::{fixture, nothing_has_changed, place, tenants, verified};
 use crate::ended::{signal, until};
 use crate::{Place, Ran};
 
@@ -48,11 +48,16 @@ fn ctrl_c_ends_what_waits_for_another_writer() {
         let place = place();
         let (held, is_held) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
-        let path = place.path("notes");
+        let path = place.path(row.signal.split(' ').nth(1).unwrap());
         let writer = std::thread::spawn(move || {
-            let index = Index::<Euclidean>::open(path, Options::default()).unwrap();
-            let given_up = index.write(|batch| {
-                batch.delete(3)?;
+            let folder = Folder::open(&path, &Options::default()).unwrap();
+            let index = AnyIndex::open(&path, Options::default()).unwrap();
+            let given_up = folder.write(|txn| {
+                match &index {
+                    AnyIndex::Ids(ids) => txn.index(ids, |batch| batch.delete(3))?,
+                    AnyIndex::Texts(texts) => txn.index(texts, |batch| batch.delete("7"))?,
+                    other => panic!("{other:?}"),
+                };
                 held.send(()).unwrap();
                 _ = released.recv();
                 Err::<(), _>(voisin::Error::Cancelled)
@@ -95,6 +100,10 @@ fn left(place: &Place, row: &Row) {
     }
     let index = AnyIndex::open_read_only(place.path("notes"), Options::default().name("main"));
     assert!(index.unwrap().vector(7).unwrap().is_some());
+    if row.subcommand == "tenants" {
+        let tenants = tenants(place);
+        assert!(tenants == ["acme", "bolt"] || tenants == ["bolt", "core"], "{tenants:?}");
+    }
     let is_new = |name: &String| !fixture().names().contains(name);
     for name in place.names().into_iter().filter(is_new) {
         // Its name says that it can be deleted.

@@ -126,6 +126,16 @@ pub(super) const ROWS: &[Row] = &[
         waits: false,
     },
     Row {
+        subcommand: "tenants",
+        path: Fails("tenants missing", 3, HERE),
+        metric: Works("tenants shops --drop acme"),
+        shape: Fails("tenants notes", 2, &["u32 ids", "tenants need", "--names texts"]),
+        space: OnDisk("tenants DISK/shops --rename acme core"),
+        right: Fails("tenants notes --drop acme", 3, OWNER),
+        signal: "tenants shops --rename acme core",
+        waits: true,
+    },
+    Row {
         subcommand: "inspect",
         path: Fails("inspect missing", 3, HERE),
         metric: Works("inspect mine"),
