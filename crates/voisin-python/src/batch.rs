@@ -1,4 +1,4 @@
-//! Batches: calls that are written as a whole.
+//! Batches: calls that are written as a whole. Those of tenants are in `batch_tenant.rs`.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -24,7 +24,7 @@ pub(crate) enum Names {
 }
 
 impl Names {
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Ids(names) => names.len(),
             Self::Numbers(names) => names.len(),
@@ -58,7 +58,7 @@ impl Rows {
 }
 
 /// Records that a batch keeps.
-type Records = Option<Vec<Record>>;
+pub(crate) type Records = Option<Vec<Record>>;
 
 pub(crate) enum Queued {
     Add(Names, Rows, Records),
@@ -66,13 +66,25 @@ pub(crate) enum Queued {
     Delete(Names),
     DeleteMatching(Condition),
     SetRecords(Names, Vec<Record>),
+    DropTenants(Names),
+    /// Its name and the new one.
+    RenameTenant(Names),
+}
+
+/// The names of one item or many, as many as there are vectors, where some are given.
+pub(crate) fn some_or_for<K: Name + ?Sized>(
+    ids: &Bound<'_, PyAny>,
+    given: Option<&Given<'_>>,
+) -> PyResult<Vec<K::Owned>> {
+    given.map_or_else(|| some_names::<K>(ids), |given| names_for::<K>(ids, given))
 }
 
 /// Changes that are committed as a whole, when the `with` block ends, or not at all, if it ends
 /// with an exception. `Index.batch` makes one.
 ///
 /// They wait until then, with copies of the vectors: searches do not see them, and other writers
-/// are not held up. They are made in one write transaction, in the order of the calls.
+/// are not held up. They are made in one write transaction, in the order of the calls. `tenant`
+/// changes the items of a tenant.
 ///
 /// >>> import tempfile, voisin
 /// >>> index = voisin.create(tempfile.mkdtemp(), 2)
@@ -119,11 +131,11 @@ impl PyBatch {
         Err(refused(py, "InvalidParameter", message))
     }
 
-    fn searcher<'py>(&self, py: Python<'py>) -> Bound<'py, Searcher> {
+    pub(crate) fn searcher<'py>(&self, py: Python<'py>) -> Bound<'py, Searcher> {
         self.index.bind(py).as_super().clone()
     }
 
-    fn queue(&self, py: Python<'_>, change: Queued) -> PyResult<()> {
+    pub(crate) fn queue(&self, py: Python<'_>, change: Queued) -> PyResult<()> {
         match &mut *self.queued.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(queued) => queued.push(change),
             None => {
@@ -135,31 +147,26 @@ impl PyBatch {
     }
 
     fn names(&self, ids: &Bound<'_, PyAny>, given: Option<&Given<'_>>) -> PyResult<Names> {
-        fn names<K: Name + ?Sized>(
-            ids: &Bound<'_, PyAny>,
-            given: Option<&Given<'_>>,
-        ) -> PyResult<Vec<K::Owned>> {
-            given.map_or_else(|| some_names::<K>(ids), |given| names_for::<K>(ids, given))
-        }
         Ok(match self.searcher(ids.py()).get().id_type() {
-            "u32" => Names::Ids(names::<voisin::ItemId>(ids, given)?),
-            "u64" => Names::Numbers(names::<u64>(ids, given)?),
-            "bytes" => Names::Bytes(names::<[u8]>(ids, given)?),
-            "uuid" => Names::Uuids(names::<[u8; 16]>(ids, given)?),
-            _ => Names::Texts(names::<str>(ids, given)?),
+            "u32" => Names::Ids(some_or_for::<voisin::ItemId>(ids, given)?),
+            "u64" => Names::Numbers(some_or_for::<u64>(ids, given)?),
+            "bytes" => Names::Bytes(some_or_for::<[u8]>(ids, given)?),
+            "uuid" => Names::Uuids(some_or_for::<[u8; 16]>(ids, given)?),
+            _ => Names::Texts(some_or_for::<str>(ids, given)?),
         })
     }
 
-    fn rows(
+    /// Items to be added, by the names that `names` makes for as many vectors.
+    pub(crate) fn rows(
         &self,
-        ids: &Bound<'_, PyAny>,
         vectors: &Bound<'_, PyAny>,
         records: Option<&Bound<'_, PyAny>>,
+        names: impl FnOnce(&Given<'_>) -> PyResult<Names>,
     ) -> PyResult<(Names, Rows, Records)> {
-        let shape = self.searcher(ids.py()).get().shape();
+        let shape = self.searcher(vectors.py()).get().shape();
         let given = given(vectors, shape)?;
         let records = records::take_for(records, &given)?;
-        Ok((self.names(ids, Some(&given))?, Rows::of(&given, shape.dimensions), records))
+        Ok((names(&given)?, Rows::of(&given, shape.dimensions), records))
     }
 
     pub(crate) fn take(&self) -> Option<Vec<Queued>> {
@@ -183,6 +190,8 @@ pub(crate) fn changes<K: Name + ?Sized>(queued: &[Queued]) -> Vec<Change<'_, K>>
             Queued::Delete(of) => Change::Delete(names(of)),
             Queued::DeleteMatching(condition) => Change::DeleteMatching(condition),
             Queued::SetRecords(of, records) => Change::SetRecords(names(of), records),
+            Queued::DropTenants(of) => Change::DropTenants(names(of)),
+            Queued::RenameTenant(of) => Change::RenameTenant(names(of)),
         })
         .collect()
 }
@@ -206,7 +215,8 @@ impl PyBatch {
         vectors: &Bound<'_, PyAny>,
         records: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let (names, rows, records) = self.rows(ids, vectors, records)?;
+        let named = |given: &Given<'_>| self.names(ids, Some(given));
+        let (names, rows, records) = self.rows(vectors, records, named)?;
         self.queue(ids.py(), Queued::Add(names, rows, records))
     }
 
@@ -218,7 +228,8 @@ impl PyBatch {
         vectors: &Bound<'_, PyAny>,
         records: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let (names, rows, records) = self.rows(ids, vectors, records)?;
+        let named = |given: &Given<'_>| self.names(ids, Some(given));
+        let (names, rows, records) = self.rows(vectors, records, named)?;
         self.queue(ids.py(), Queued::Update(names, rows, records))
     }
 

@@ -9,7 +9,7 @@
 //! | `index`, `unless`, `upkeep` | an index: changes, those that depend on what is near, the rest |
 //! | `asked`, `found`, `found_many` | the options of a search; its answers |
 //! | `query`, `pages`, `groups` | options that are kept, and the questions that only they answer |
-//! | `write`, `batch`, `load` | changes in one transaction; batches; loads |
+//! | `write`, `batch`, `batch_tenant`, `load` | changes in one transaction; batches; loads |
 //! | `folder`, `folder_write`, `tables` | several indexes, and tables, in one commit |
 //! | `copies` | copies of items of one index in another |
 //! | `vectors`, `names`, `records` | arrays of vectors, ids, and records, from and to Python |
@@ -25,6 +25,7 @@
 
 mod asked;
 mod batch;
+mod batch_tenant;
 mod command;
 mod conditions;
 mod copies;
@@ -110,6 +111,8 @@ mod _voisin {
 
     #[pymodule_export]
     use super::batch::PyBatch;
+    #[pymodule_export]
+    use super::batch_tenant::PyTenantBatch;
     #[pymodule_export]
     use super::command::_run_command;
     #[pymodule_export]

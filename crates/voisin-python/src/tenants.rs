@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use voisin::{AnyMetric, Condition, PrefixedKey, Query, Result, Snapshot, Tenant};
 
 use crate::asked::{Owned, Start, Stored};
+use crate::conditions::is_condition;
 use crate::errors::{not_pickled, raised, refused};
 use crate::handle::{Held, Searcher};
 use crate::index::{self, Index as PyIndex};
@@ -115,12 +116,37 @@ pub(crate) struct PyTenant {
 }
 
 /// The exception for an index that can have no tenants.
-fn unsupported(py: Python<'_>, id_type: &str) -> PyErr {
+pub(crate) fn unsupported(py: Python<'_>, id_type: &str) -> PyErr {
     let message = format!(
         "the items of this index are named by {id_type}, and tenants need str or bytes: create an \
          index with ids=str"
     );
     refused(py, "NoTenants", &message)
+}
+
+impl Searcher {
+    /// A tenant of what is searched.
+    ///
+    /// # Errors
+    /// `InvalidId` for a name that no tenant can have, `NamingMismatch` for one of another type or
+    /// where items can have no tenant.
+    pub(crate) fn tenant_held(&self, name: &Bound<'_, PyAny>) -> PyResult<Held> {
+        let py = name.py();
+        let of = |tenant: Result<Held>| tenant.map_err(|error| raised(py, &error));
+        let text = || <str as Name>::take_one(name);
+        let bytes = || <[u8] as Name>::take_one(name);
+        match &self.held(py)? {
+            Held::Texts(index) => of(index.tenant(text()?).map(Held::TextsOf)),
+            Held::Bytes(index) => of(index.tenant(bytes()?).map(Held::BytesOf)),
+            Held::TextsAt(at) => of(at.tenant(text()?).map(Held::TextsOfAt)),
+            Held::BytesAt(at) => of(at.tenant(bytes()?).map(Held::BytesOfAt)),
+            Held::TextsOf(_) | Held::BytesOf(_) | Held::TextsOfAt(_) | Held::BytesOfAt(_) => {
+                let message = "a tenant has no tenants: ask the index for this one";
+                Err(refused(py, "InvalidParameter", message))
+            }
+            _ => Err(unsupported(py, self.id_type())),
+        }
+    }
 }
 
 #[pymethods]
@@ -133,23 +159,9 @@ impl Searcher {
     ///     name: of the type of the ids, 1 to 476 bytes. It takes room from the ids of the tenant:
     ///         of 480 bytes, its length and 3.
     fn tenant<'py>(&self, name: &Bound<'py, PyAny>) -> PyResult<Py<PyTenant>> {
-        let py = name.py();
-        let of = |tenant: Result<Held>| tenant.map_err(|error| raised(py, &error));
-        let text = || <str as Name>::take_one(name);
-        let bytes = || <[u8] as Name>::take_one(name);
-        let held = match &self.held(py)? {
-            Held::Texts(index) => of(index.tenant(text()?).map(Held::TextsOf)),
-            Held::Bytes(index) => of(index.tenant(bytes()?).map(Held::BytesOf)),
-            Held::TextsAt(at) => of(at.tenant(text()?).map(Held::TextsOfAt)),
-            Held::BytesAt(at) => of(at.tenant(bytes()?).map(Held::BytesOfAt)),
-            Held::TextsOf(_) | Held::BytesOf(_) | Held::TextsOfAt(_) | Held::BytesOfAt(_) => {
-                let message = "a tenant has no tenants: ask the index for this one";
-                return Err(refused(py, "InvalidParameter", message));
-            }
-            _ => return Err(unsupported(py, self.id_type())),
-        };
+        let (held, py) = (self.tenant_held(name)?, name.py());
         let name = name.clone().unbind();
-        Py::new(py, PyClassInitializer::from(self.at(held?)).add_subclass(PyTenant { name }))
+        Py::new(py, PyClassInitializer::from(self.at(held)).add_subclass(PyTenant { name }))
     }
 
     /// The names of all tenants, in the order of their bytes: one lookup for each. See `tenant`.
@@ -267,8 +279,26 @@ impl PyIndex {
     }
 }
 
+/// The exception for changes of the tenant of a snapshot.
+pub(crate) fn read_only(py: Python<'_>) -> PyErr {
+    refused(py, "ReadOnly", "the tenant of a snapshot does not change: use one of the index")
+}
+
+/// Ids of items to delete.
+///
+/// # Errors
+/// `InvalidParameter` for a condition. A dict would be the ids that it has as keys.
+pub(crate) fn by_ids<'a, 'py>(ids: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyAny>> {
+    if !is_condition(ids) {
+        return Ok(ids);
+    }
+    let message = "items of a tenant are deleted by their ids: give those that the condition \
+                   holds for, tenant.ids(condition)";
+    Err(refused(ids.py(), "InvalidParameter", message))
+}
+
 /// Names within a tenant, as the index has them.
-fn whole<K: Name + PrefixedKey + ?Sized>(
+pub(crate) fn whole<K: Name + PrefixedKey + ?Sized>(
     py: Python<'_>,
     names: &[K::Owned],
     key: impl Fn(&K::Owned) -> Result<K::Owned>,
@@ -311,7 +341,7 @@ fn delete<K: Name + PrefixedKey + ?Sized>(
     key: impl Fn(&K::Owned) -> Result<K::Owned>,
     ids: &Bound<'_, PyAny>,
 ) -> PyResult<u64> {
-    let names = whole::<K>(ids.py(), &some_names::<K>(ids)?, key)?;
+    let names = whole::<K>(ids.py(), &some_names::<K>(by_ids(ids)?)?, key)?;
     write(ids.py(), index, &[Change::Delete(&names)], true)
 }
 
@@ -321,10 +351,7 @@ macro_rules! each_tenant {
         match &$slf.as_super().get().held($slf.py())? {
             Held::TextsOf($tenant) => $work,
             Held::BytesOf($tenant) => $work,
-            _ => {
-                let message = "the tenant of a snapshot does not change: use one of the index";
-                Err(refused($slf.py(), "ReadOnly", message))
-            }
+            _ => Err(read_only($slf.py())),
         }
     };
 }

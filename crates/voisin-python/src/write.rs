@@ -27,6 +27,10 @@ pub(crate) enum Change<'a, K: Name + ?Sized> {
     DeleteMatching(&'a Condition),
     /// Sets, or removes, the records of items that must exist.
     SetRecords(&'a [K::Owned], &'a [Record]),
+    /// Deletes all items of these tenants.
+    DropTenants(&'a [K::Owned]),
+    /// Gives a tenant another name: the two names.
+    RenameTenant(&'a [K::Owned]),
 }
 
 /// Why a write has changed nothing.
@@ -122,6 +126,18 @@ fn make<K: Name + ?Sized>(
         }
         Change::Delete(names) => return Ok(K::delete(batch, names)?),
         Change::DeleteMatching(condition) => return Ok(K::delete_matching(batch, condition)?),
+        Change::DropTenants(names) => {
+            let mut deleted = 0;
+            for name in *names {
+                deleted += K::drop_tenant(batch, name)?;
+            }
+            return Ok(deleted);
+        }
+        Change::RenameTenant(names) => {
+            if let [name, new] = names {
+                K::rename_tenant(batch, name, new)?;
+            }
+        }
     }
     Ok(0)
 }

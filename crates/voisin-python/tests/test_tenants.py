@@ -138,3 +138,108 @@ def test_what_cannot_be_is_refused(made, tmp_path):
                 other.tenants()
             with pytest.raises(errors.NamingMismatch):
                 index.move_tenant(of("acme"), other)
+
+
+def test_a_batch_changes_several_tenants_or_nothing(made):
+    index, of = made
+    ids = [of("a"), of("b"), of("c")]
+    index.tenant(of("old")).add(ids, rows(3))
+    index.tenant(of("bolt")).add(ids, rows(3), [{"n": 1}, {"n": 2}, {"n": 3}])
+    with index.batch() as batch:
+        acme = batch.tenant(of("acme"))
+        acme.add(ids, rows(3, seed=2), [{"n": 7}, None, None])
+        acme.add(of("d"), rows(1, seed=3)[0])
+        acme.delete([ids[1], of("no such")])
+        acme.set_record([ids[2]], [{"n": 9}])
+        acme.update(ids[0], rows(1, seed=4)[0])
+        batch.add(ids[0], rows(1, seed=5)[0])
+        batch.tenant(of("old")).drop()
+        batch.rename_tenant(of("bolt"), of("bolt & sons"))
+        batch.tenant(of("bolt & sons")).delete(ids[2])
+        assert (len(batch), acme.name, index.tenants()) == (9, of("acme"), [of("bolt"), of("old")])
+        assert "acme" in repr(acme)
+    assert index.tenants() == [of("acme"), of("bolt & sons")]
+    acme = index.tenant(of("acme"))
+    assert list(acme) == [ids[0], ids[2], of("d")]
+    assert acme.get_records(list(acme)) == [{"n": 7}, {"n": 9}, None]
+    assert np.array_equal(acme[ids[0]], rows(1, seed=4)[0])
+    assert np.array_equal(index[ids[0]], rows(1, seed=5)[0])
+    bolt = index.tenant(of("bolt & sons"))
+    assert bolt.get_records(list(bolt)) == [{"n": 1}, {"n": 2}]
+    before = index.snapshot()
+    with pytest.raises(RuntimeError), index.batch() as batch:
+        batch.tenant(of("acme")).drop()
+        raise RuntimeError
+    with pytest.raises(errors.MissingItem, match="no item b?'none'"), index.batch() as batch:
+        batch.drop_tenant(of("acme"))
+        batch.tenant(of("new")).add(ids, rows(3))
+        batch.tenant(of("new")).update(of("none"), rows(1)[0])
+    with pytest.raises(errors.AlreadyThere), index.batch() as batch:
+        batch.tenant(of("new")).add(ids, rows(3))
+        batch.rename_tenant(of("new"), of("acme"))
+    assert index.tenants() == before.tenants() and len(index) == len(before)
+    batch = index.batch(link=False)
+    batch.drop_tenant(of("acme"))
+    batch.drop_tenant(of("no such"))
+    batch.rename_tenant(of("no such"), of("neither"))
+    batch.tenant(of("late")).add(ids, rows(3))
+    assert batch.commit() == 3
+    assert index.tenants() == [of("bolt & sons"), of("late")] and index.pending == 3
+    assert not index.check()
+
+
+def test_what_cannot_be_in_a_batch_is_raised_where_it_is_called(made, tmp_path):
+    index, of = made
+    with index.batch() as batch:
+        acme = batch.tenant(of("acme"))
+        for name in ("", "n" * 477):
+            for call in (batch.tenant, batch.drop_tenant):
+                with pytest.raises(errors.InvalidId) as refused:
+                    call(of(name))
+                assert (refused.value.value, refused.value.limit) == (len(name), 476)
+            with pytest.raises(errors.InvalidId):
+                batch.rename_tenant(of("acme"), of(name))
+        with pytest.raises(errors.NamingMismatch):
+            batch.tenant(7)
+        with pytest.raises(errors.InvalidId) as refused:
+            acme.add(of("k" * 474), rows(1)[0])
+        assert (refused.value.value, refused.value.limit) == (474, 473)
+        with pytest.raises(errors.LengthMismatch):
+            acme.add([of("a")], rows(2))
+        with pytest.raises(errors.LengthMismatch):
+            acme.set_record([of("a")], [{"n": 1}, {"n": 2}])
+        with pytest.raises(errors.DimensionMismatch):
+            acme.update(of("a"), [1.0])
+        for tenant in (acme, index.tenant(of("acme"))):
+            for condition in (voisin.field("n") < 3, {"field": "n", "below": 3}):
+                with pytest.raises(errors.InvalidParameter, match="by their ids"):
+                    tenant.delete(condition)
+        assert len(batch) == 0
+    with pytest.raises(errors.Closed):
+        acme.drop()
+    with voisin.create(tmp_path / "numbers", 3) as numbers, numbers.batch() as batch:
+        for call in (batch.tenant, batch.drop_tenant):
+            with pytest.raises(errors.NamingMismatch, match="tenants need str or bytes"):
+                call("acme")
+
+
+def test_a_write_to_a_folder_changes_tenants_of_its_indexes(made):
+    index, of = made
+    other = voisin.create(index.path, 3, metric="euclidean", ids=index.id_type, name="other")
+    ids = [of("a"), of("b")]
+    with index.folder().write() as txn:
+        txn[index].tenant(of("acme")).add(ids, rows(2))
+        txn["other"].tenant(of("acme")).add(ids[0], rows(1)[0])
+        txn.table("names")["acme"] = "Acme"
+    assert index.snapshot().commit == other.snapshot().commit
+    with pytest.raises(errors.AlreadyThere), index.folder().write() as txn:
+        txn["other"].drop_tenant(of("acme"))
+        txn[index].tenant(of("bolt")).add(ids, rows(2))
+        txn[index].rename_tenant(of("bolt"), of("acme"))
+    assert (len(index.tenant(of("acme"))), len(other.tenant(of("acme")))) == (2, 1)
+    with index.folder().write() as txn:
+        txn["other"].tenant(of("acme")).drop()
+        txn[index].rename_tenant(of("acme"), of("core"))
+    assert (index.tenants(), other.tenants()) == ([of("core")], [])
+    assert not index.check() and not other.check()
+    other.close()

@@ -17,6 +17,11 @@ def program(vectors: npt.NDArray[np.float32]) -> None:
         with index.batch() as batch:
             batch.add("a", vectors[0])
             batch.delete(["1", "2"])
+            acme = batch.tenant("acme")
+            assert_type(acme, voisin.TenantBatch)
+            acme.add(["x", "y"], vectors[:2], [{"tag": "new"}, None])
+            acme.delete("x")
+            batch.rename_tenant("acme", "core")
         one: npt.NDArray[np.float64] = np.zeros(384)
         found = index.search([0.5] * 384, k=5, filter=lambda id: id.startswith("1"), prefix="1")
         assert_type(found, voisin.Found)

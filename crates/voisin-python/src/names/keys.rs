@@ -30,6 +30,18 @@ impl Name for str {
         tenant_of::<str>(&name).map_or(name, |(_, key)| key)
     }
 
+    fn drop_tenant(batch: &mut Batch<'_, AnyMetric, Self>, name: &String) -> Result<u64> {
+        batch.drop_tenant(name)
+    }
+
+    fn rename_tenant(
+        batch: &mut Batch<'_, AnyMetric, Self>,
+        name: &String,
+        new: &String,
+    ) -> Result<u64> {
+        batch.rename_tenant(name, new)
+    }
+
     fn take_one(name: &Bound<'_, PyAny>) -> PyResult<String> {
         take_text(name)
     }
@@ -87,6 +99,18 @@ impl Name for [u8] {
 
     fn within(name: Vec<u8>) -> Vec<u8> {
         tenant_of::<[u8]>(&name).map_or(name, |(_, key)| key)
+    }
+
+    fn drop_tenant(batch: &mut Batch<'_, AnyMetric, Self>, name: &Vec<u8>) -> Result<u64> {
+        batch.drop_tenant(name)
+    }
+
+    fn rename_tenant(
+        batch: &mut Batch<'_, AnyMetric, Self>,
+        name: &Vec<u8>,
+        new: &Vec<u8>,
+    ) -> Result<u64> {
+        batch.rename_tenant(name, new)
     }
 
     fn take_one(name: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {

@@ -131,6 +131,18 @@ pub(crate) trait Name: ItemName {
         batch: &mut Batch<'_, AnyMetric, Self>,
         condition: &Condition,
     ) -> Result<u64>;
+    /// Deletes all items of a tenant, where items can have one.
+    fn drop_tenant(_: &mut Batch<'_, AnyMetric, Self>, _name: &Self::Owned) -> Result<u64> {
+        Ok(0)
+    }
+    /// Gives a tenant another name, where items can have one.
+    fn rename_tenant(
+        _: &mut Batch<'_, AnyMetric, Self>,
+        _name: &Self::Owned,
+        _new: &Self::Owned,
+    ) -> Result<u64> {
+        Ok(0)
+    }
     fn load<T: Component, V: AsRef<[T]>>(
         loader: &Loader<'_, AnyMetric, Self>,
         rows: impl Iterator<Item = (Self::Owned, V, Record)>,
