@@ -17,10 +17,11 @@ use voisin::{AnyIndex, AnyKey};
 
 use crate::failure::{Failure, Result};
 use crate::interrupt::complete_at;
-use crate::keys::{self, Named as _};
+use crate::keys::{self, Named};
 use crate::place::{Place, on_index};
 use crate::record::Record;
 use crate::rows::is_pipe;
+use crate::tenant::{OfTenant, on_tenant};
 use crate::ui::{Bar, Ui, count, path, time};
 
 /// The bytes that are written at a time.
@@ -31,6 +32,7 @@ const BUFFER_BYTES: usize = 1 << 18;
 #[command(after_help = "Examples:
   voisin export notes notes.parquet
   voisin export notes vectors.npy --keys keys.txt
+  voisin export notes acme.jsonl --tenant acme
   voisin export notes - --format jsonl | gzip > notes.jsonl.gz")]
 pub(crate) struct Export {
     #[command(flatten)]
@@ -47,6 +49,8 @@ pub(crate) struct Export {
     /// Leave out the records of the items
     #[arg(long)]
     only_vectors: bool,
+    #[command(flatten)]
+    of_tenant: OfTenant,
 }
 
 /// A format to write.
@@ -110,6 +114,9 @@ impl Export {
             })?,
         };
         let took = began.elapsed();
+        if let Some(tenant) = self.of_tenant.of(&index)? {
+            self.of_tenant.note(ui, &tenant)?;
+        }
         if is_pipe(&self.file) {
             return Ok(());
         }
@@ -165,30 +172,53 @@ impl Export {
     ) -> Result<u64> {
         let (dimensions, to) = (index.dimensions(), &self.file);
         let is_text = !matches!(index, AnyIndex::Ids(_) | AnyIndex::Numbers(_));
-        let mut done = 0;
-        on_index!(index, index => {
-            let snapshot = index.snapshot()?;
-            let items = snapshot.len();
-            let has_records = !self.only_vectors && snapshot.records()?.next().is_some();
+        let job = move |items, has_records| {
             if has_records && format == Format::Npy {
                 return Err(Failure::usage(
                     "npy has no place for the records of the items: export to parquet or jsonl, \
                      or leave them out (--only-vectors)",
                 ));
             }
-            let rows = snapshot.iter()?.map(|item| {
-                done += 1;
-                if done % 1024 == 0 {
-                    bar.show("writing", done, Some(items), None);
-                }
-                let (name, vector) = item?;
-                let record = if has_records { snapshot.record(name.again())? } else { None };
-                Ok((name.any(), vector, record))
+            Ok(Job { format, items, dimensions, is_text, has_records, out, keys, to })
+        };
+        if let Some(tenant) = self.of_tenant.of(index)? {
+            return on_tenant!(&tenant, tenant => {
+                let tenant = tenant.snapshot()?;
+                let items = tenant.len()?;
+                let has_records = !self.only_vectors && tenant.records()?.next().is_some();
+                let record = |name| if has_records { tenant.record(name) } else { Ok(None) };
+                job(items, has_records)?.write(rows(bar, items, tenant.iter()?, record))?;
+                Ok(items)
             });
-            Job { format, items, dimensions, is_text, has_records, out, keys, to }.write(rows)?;
+        }
+        on_index!(index, index => {
+            let snapshot = index.snapshot()?;
+            let items = snapshot.len();
+            let has_records = !self.only_vectors && snapshot.records()?.next().is_some();
+            let record = |name| if has_records { snapshot.record(name) } else { Ok(None) };
+            job(items, has_records)?.write(rows(bar, items, snapshot.iter()?, record))?;
             Ok(items)
         })
     }
+}
+
+/// The items to write, as they are looked up, with their records.
+fn rows<N: Named>(
+    bar: &Bar,
+    items: u64,
+    found: impl Iterator<Item = voisin::Result<(N, Vec<f32>)>>,
+    record: impl Fn(N) -> voisin::Result<Option<Vec<u8>>>,
+) -> impl Iterator<Item = Result<Item>> {
+    let mut done = 0;
+    found.map(move |item| {
+        done += 1;
+        if done % 1024 == 0 {
+            bar.show("writing", done, Some(items), None);
+        }
+        let (name, vector) = item?;
+        let record = record(name.again())?;
+        Ok((name.any(), vector, record))
+    })
 }
 
 /// Creates a file for what will have the name `to`.

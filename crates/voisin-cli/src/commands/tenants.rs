@@ -17,7 +17,7 @@ use crate::ui::{Ui, count, path};
 ///
 /// An index of texts or bytes holds any number of tenants: collections of items with keys of their
 /// own, in one index. A tenant is there while it has items: load --tenant makes one. search, get,
-/// list, count, delete and erase take --tenant, too. All other subcommands, such as facet, export,
+/// list, count, delete, erase and export take --tenant, too. All other subcommands, such as facet,
 /// merge and bench, work on the items of all tenants, which have keys there that tell the tenant.
 ///
 /// Counting reads the keys of all tenants.

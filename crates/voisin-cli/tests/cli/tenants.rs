@@ -89,6 +89,25 @@ fn a_tenant_is_searched_listed_counted_and_read_alone() {
 }
 
 #[test]
+fn a_tenant_is_exported_alone_and_loaded_elsewhere() {
+    let place = shops();
+    let told = place.line("export shops out.jsonl --tenant acme --json").done().json();
+    assert_eq!(told[0]["exported"], 20);
+    let line = "load there out.jsonl --metric l2 --names texts --field year:integer --tenant new";
+    place.line(line).done();
+    let got = |line: &str| place.line(line).done().out;
+    assert_eq!(got("get shops doc-7 --tenant acme"), got("get there doc-7 --tenant new"));
+    assert_eq!(got("tenants there"), "        20  new\n");
+    place.line("export shops out.npy --tenant acme --only-vectors --keys keys").done();
+    assert_eq!(std::fs::read_to_string(place.path("keys")).unwrap().lines().count(), 20);
+    place.line("export shops no.npy --tenant acme").failed(2, &["--only-vectors"]);
+    assert!(!place.path("no.npy").exists());
+    let none = place.line("export shops - --format jsonl --tenant acmee").done();
+    assert_eq!(none.out, "");
+    assert!(none.err.contains("no tenant \"acmee\""), "{none:?}");
+}
+
+#[test]
 fn items_of_a_tenant_are_replaced_deleted_and_erased_alone() {
     let place = shops();
     std::fs::write(place.path("new.jsonl"), "{\"id\": \"doc-5\", \"vector\": [7, 7]}\n").unwrap();
@@ -183,6 +202,7 @@ fn what_is_wrong_with_a_tenant_is_told() {
         "get ids 1 --tenant acme",
         "list ids --tenant acme",
         "count ids --tenant acme",
+        "export ids out.jsonl --tenant acme",
         "delete ids 1 --tenant acme",
         "erase ids 1 --tenant acme",
         "tenants ids",
