@@ -6,14 +6,13 @@
 mod feed;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
 use voisin::{AnyIndex, AnyMetric, AnyTenant, Error, LoadPhase, Loader, Options};
 
+pub(super) use self::feed::Stop;
 use self::feed::{Feed, Keys};
 use super::create::{Parameters, Type};
 use crate::failure::{Failure, Result};
@@ -243,26 +242,4 @@ fn ended(index: &AnyIndex, before: u64) -> Failure {
         )
     };
     Failure::interrupted(message)
-}
-
-/// Why rows ended before their end.
-#[derive(Default)]
-pub(super) struct Stop {
-    is_failed: AtomicBool,
-    failure: Mutex<Option<Failure>>,
-}
-
-impl Stop {
-    pub(super) fn fail(&self, failure: Failure) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
-        self.is_failed.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_failed(&self) -> bool {
-        self.is_failed.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn take_failure(&self) -> Option<Failure> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
 }

@@ -1,11 +1,35 @@
 //! The rows of a load, each with its key.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use voisin::AnyKey;
 
-use super::Stop;
 use crate::failure::{Failure, Result, in_our_words};
 use crate::keys::Key;
 use crate::rows::{Begun, Lines, Row};
+
+/// Why rows ended before their end.
+#[derive(Default)]
+pub(crate) struct Stop {
+    is_failed: AtomicBool,
+    failure: Mutex<Option<Failure>>,
+}
+
+impl Stop {
+    pub(crate) fn fail(&self, failure: Failure) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        self.is_failed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_failed(&self) -> bool {
+        self.is_failed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 /// Where the keys of vectors without keys come from.
 pub(super) enum Keys {
