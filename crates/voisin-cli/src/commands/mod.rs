@@ -29,58 +29,58 @@ use clap::Subcommand;
 use crate::failure::Result;
 use crate::ui::Ui;
 
-/// What to do.
+/// What to do. A doc comment here would take the place of the long help of a subcommand.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create an empty index
+    #[command(about = "Create an empty index")]
     Create(create::Create),
-    /// Add the vectors of a file or a pipe
+    #[command(about = "Add the vectors of a file or a pipe")]
     Load(load::Load),
-    /// Find the items nearest to vectors
+    #[command(about = "Find the items nearest to vectors")]
     Search(search::Search),
-    /// Print the vectors of items
+    #[command(about = "Print the vectors of items")]
     Get(get::Get),
-    /// Delete items
+    #[command(about = "Delete items")]
     Delete(delete::Delete),
-    /// Delete items, and clear what they leave in the file
+    #[command(about = "Delete items, and clear what they leave in the file")]
     Erase(erase::Erase),
-    /// Print the keys of items
+    #[command(about = "Print the keys of items")]
     List(list::List),
-    /// Count items
+    #[command(about = "Count items")]
     Count(count::Count),
-    /// Print the values of a field
+    #[command(about = "Print the values of a field")]
     Facet(count::Facet),
-    /// List, rename, drop or move tenants
+    #[command(about = "List, rename, drop or move tenants")]
     Tenants(tenants::Tenants),
-    /// Tell which indexes a folder holds
+    #[command(about = "Tell which indexes a folder holds")]
     Inspect(inspect::Inspect),
-    /// Tell the size and the state of an index
+    #[command(about = "Tell the size and the state of an index")]
     Stats(stats::Stats),
-    /// Look for damage
+    #[command(about = "Look for damage")]
     Check(check::Check),
-    /// Undo what a program has left half-done, and link what a load has left
+    #[command(about = "Undo what a program has left half-done, and link what a load has left")]
     Repair(repair::Repair),
-    /// Number the items by locality, give back space, change codes
+    #[command(about = "Number the items by locality, give back space, change codes")]
     Optimize(optimize::Optimize),
-    /// Change the fields and the kinds
+    #[command(about = "Change the fields and the kinds")]
     Alter(alter::Alter),
-    /// Write a compact copy of a folder, while others use it
+    #[command(about = "Write a compact copy of a folder, while others use it")]
     Copy(copy::Copy),
-    /// Add the items of another index
+    #[command(about = "Add the items of another index")]
     Merge(merge::Merge),
-    /// Copy the items of an index into several others
+    #[command(about = "Copy the items of an index into several others")]
     Split(split::Split),
-    /// Take over an index of hannoy or arroy
+    #[command(about = "Take over an index of hannoy or arroy")]
     Import(import::Import),
-    /// Write the items to a file: npy, parquet or jsonl
+    #[command(about = "Write the items to a file: npy, parquet or jsonl")]
     Export(export::Export),
-    /// Measure recall and speed
+    #[command(about = "Measure recall and speed")]
     Bench(bench::Bench),
-    /// Write one HTML page about a folder
+    #[command(about = "Write one HTML page about a folder")]
     Report(report::Report),
-    /// Print the completions of a shell
+    #[command(about = "Print the completions of a shell")]
     Completions(completions::Completions),
-    /// Write the manual pages
+    #[command(about = "Write the manual pages")]
     Man(completions::Man),
 }
 

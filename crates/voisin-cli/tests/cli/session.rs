@@ -93,4 +93,15 @@ fn help_and_versions_are_printed() {
         count += 1;
     }
     assert!(count >= 12, "{help}");
+    // Beside the line of the list, what is worth knowing before a subcommand is used.
+    for (subcommand, words) in [
+        ("erase", "no 16 bytes"),
+        ("load", "goes on where it was"),
+        ("alter", "all in one commit"),
+        ("tenants", "All other subcommands"),
+    ] {
+        let help = place.run([subcommand, "--help"]).done().out;
+        let text = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(words), "{help}");
+    }
 }

@@ -168,10 +168,11 @@ fn a_tenant_moves_to_another_index_and_to_another_folder() {
     let create = "--metric l2 -d 2 --names texts --field year:integer";
     place.line(&format!("create shops --index large {create}")).done();
     place.line(&format!("create other {create}")).done();
-    let line = "tenants shops --index main --move acme --to-index large --json";
-    let moved = place.line(line).done().json();
+    let line = "tenants shops --index main --move acme --to-index large";
+    let moved = place.line(&format!("{line} --json")).done().json();
     assert_eq!((&moved[0]["items"], &moved[0]["index"]), (&json!(20), &json!("large")));
-    place.line(line).failed(1, &["\"acme\""]);
+    place.line(line).failed(2, &["\"acme\" already", "--drop"]);
+    place.line(&line.replace("acme", "nobody")).failed(1, &["\"nobody\"", "voisin tenants"]);
     let tenants = |of: &str| place.line(&format!("tenants {of}")).done().out;
     let acme = "        20  acme\n";
     assert_eq!(tenants("shops --index large"), acme);
@@ -228,8 +229,8 @@ fn what_is_wrong_with_a_tenant_is_told() {
     std::fs::write(place.path("long.jsonl"), format!("{{\"id\": \"{long}\", \"vector\": [1, 2]}}"))
         .unwrap();
     place.line("load shops long.jsonl --tenant acme").failed(2, &["row 1", "477 bytes", "473"]);
-    std::fs::write(place.path("nan.jsonl"), "{\"id\": \"x\", \"vector\": [1, 1e99]}").unwrap();
-    place.line("load shops nan.jsonl --tenant acme").failed(2, &["\"x\"", "\"acme\""]);
+    std::fs::write(place.path("nan.csv"), "x,1,NaN\n").unwrap();
+    place.line("load shops nan.csv --tenant acme").failed(2, &["\"x\"", "\"acme\""]);
     place.line("get shops doc-99 --tenant acme").failed(1, &["\"doc-99\"", "\"acme\""]);
     place.line("search shops --item doc-99 --tenant acme").failed(1, &["\"doc-99\"", "\"acme\""]);
     // A name that may be mistyped is no failure: a tenant is there while it has items.
