@@ -110,7 +110,7 @@ impl Target<'_, '_, '_> {
     }
 
     /// Puts or deletes a value without changing what belongs to a live slot of the old META.
-    pub(super) fn put(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
+    pub(crate) fn put(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
         self.put_marked(Torn::Items, key, body)
     }
 

@@ -169,6 +169,12 @@ pub(crate) trait Section: Sync {
         Ok(Vec::new())
     }
 
+    /// Whether an edit may change its values before its end, so that they are forgotten after every
+    /// torn edit, and not only after one that had begun to write derived values.
+    fn changes_early(&self) -> bool {
+        false
+    }
+
     /// The puts that restore its values after a torn edit.
     fn repair(&self, repair: &Repair<'_, '_, '_>) -> Result<Vec<Put>>;
 

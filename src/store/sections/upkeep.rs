@@ -10,6 +10,9 @@ pub(crate) struct Upkeep<'a, 's, 't> {
     pub(crate) view: &'a View<'s, 't, AnySource<'a, 't>>,
     /// Whether everything is to be made anew.
     pub(crate) anew: bool,
+    /// Whether to make values of the codes of the index, too. Where all slots are about to be
+    /// renumbered, these are made after that.
+    pub(crate) of_codes: bool,
     /// The seed of all that is random.
     pub(crate) seed: u64,
     /// Called at intervals; an error cancels the work.

@@ -113,7 +113,8 @@ fn of_kinds() -> (Patient, Vec<Target>) {
         let vector: Vec<f32> = (0..DIMENSIONS).map(|_| rng.random::<f32>()).collect();
         (key, vector, format!(r#"{{"tag": "t{}", "n": {key}}}"#, key % 3))
     });
-    index.write(|batch| batch.add_items_with_records(rows).map(drop)).unwrap();
+    let rows: Vec<(u64, Vec<f32>, String)> = rows.collect();
+    index.write(|batch| batch.add_items_with_records(rows.clone())).unwrap();
     assert_eq!(index.check().unwrap(), []);
     let vectors = contents(&index).unwrap();
     drop(index);

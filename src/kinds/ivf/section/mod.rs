@@ -256,7 +256,11 @@ impl Section for IvfSection {
         (0..lists.part().lists).map(|list| lists.components(view.snapshot.index, list)).collect()
     }
 
-    /// Nothing to restore: edits write the lists at their end, when nothing can stop them.
+    fn changes_early(&self) -> bool {
+        true
+    }
+
+    /// Nothing to restore: a torn edit leaves no lists.
     fn repair(&self, _: &Repair<'_, '_, '_>) -> Result<Vec<Put>> {
         Ok(Vec::new())
     }

@@ -77,15 +77,16 @@ pub(super) fn keep_up(upkeep: &Upkeep<'_, '_, '_>) -> Result<Option<Upkept>> {
     work.balance()?;
     let stride = codes::stride(meta);
     let mut puts = match stride {
-        Some(stride) => work.code_puts(stride, before.has_codes, makes)?,
-        None => Vec::new(),
+        Some(stride) if upkeep.of_codes => work.code_puts(stride, before.has_codes, makes)?,
+        Some(stride) if before.has_codes => work.without_codes(stride),
+        _ => Vec::new(),
     };
     let part = Part {
         lists: work.sizes.len() as u32,
         vacant: work.sizes.iter().filter(|size| **size == NONE).count() as u32,
         trained_on: if makes { meta.items } else { before.trained_on },
         is_due: false,
-        has_codes: stride.is_some(),
+        has_codes: stride.is_some() && upkeep.of_codes,
         calibration: before.calibration.filter(|_| !makes),
     };
     puts.extend(work.puts(makes)?);
@@ -365,6 +366,14 @@ impl<'a, 's, 't> Work<'a, 's, 't> {
             puts.extend(codes::packed(view.snapshot.index, list, before, &entries, stride));
         }
         Ok(puts)
+    }
+
+    /// The puts that delete the codes of all lists.
+    fn without_codes(&self, stride: usize) -> Vec<Put> {
+        let (index, none) = (self.view.snapshot.index, Entries::new(stride));
+        let Some(lists) = &self.stored else { return Vec::new() };
+        let puts = |list| codes::packed(index, list, lists.size(list), &none, stride);
+        lists.all().flat_map(puts).collect()
     }
 
     /// The values that have changed; all, if the lists are new.

@@ -61,7 +61,7 @@ fn has_window(part: &Part) -> bool {
 
 /// Makes the tables, or makes them anew, where that is due and pays.
 pub(super) fn upkeep(upkeep: &Upkeep<'_, '_, '_>) -> Result<Option<Upkept>> {
-    let Upkeep { view, anew, seed, go_on } = *upkeep;
+    let Upkeep { view, anew, seed, go_on, .. } = *upkeep;
     let meta = &view.snapshot.meta;
     let built = part(view.snapshot.index, meta)?;
     if !anew && !is_due(meta) || built.is_none() && meta.items == 0 {
