@@ -1001,6 +1001,10 @@ fn corrupt_remedy(key: Key) -> String {
             "if it is all in FIELDS, drop_field and add_field of each field make these anew from \
              the records; if not, restore a backup"
         }
+        Kind::DELTA => {
+            "if it is all in DELTA, nothing is lost, and the next 64 commits replace it; if not, \
+             restore a backup"
+        }
         _ => "restore a backup, or add the items to a new index from where they came",
     };
     remedy.to_owned()

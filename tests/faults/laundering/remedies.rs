@@ -90,6 +90,7 @@ fn what_follows_from_other_values_is_made_anew_as_the_error_says() {
         (LINKS, "force_rebuild"),
         (CODES, "set_codes"),
         (ID_SLOTS, "optimize"),
+        (DELTA, "the next 64 commits replace it"),
         (META, "restore a backup"),
     ] {
         let message = says(kind);
