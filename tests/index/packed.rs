@@ -52,6 +52,7 @@ fn holds(index: &Vectors, packed: bool, when: &str) {
     let (mut same, mut all) = (0, 0);
     for (found, twin) in search(6, true).iter().zip(search(6, false)) {
         assert_eq!((found.strategy, found.lists), (Strategy::Lists, twin.lists), "{when}");
+        assert_eq!((found.estimates > 0, twin.estimates), (packed, 0), "{when}");
         all += twin.nns.len();
         same += twin.nns.iter().filter(|near| found.nns.contains(near)).count();
     }
