@@ -4,7 +4,7 @@ use roaring::RoaringBitmap;
 
 use super::relabel::{Relabel, Relabelled};
 use super::repair::Repair;
-use super::upkeep::{Upkeep, Upkept};
+use super::upkeep::{Footprint, Upkeep, Upkept};
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::format::meta::Meta;
@@ -115,6 +115,11 @@ pub(crate) trait Section: Sync {
     /// Whether [`upkeep`](Self::upkeep) has something to do.
     fn is_due(&self, _meta: &Meta) -> bool {
         false
+    }
+
+    /// What its values take in an index whose codes have `code` bytes, or that has none (0).
+    fn footprint(&self, _meta: &Meta, _code: u64) -> Footprint {
+        Footprint::default()
     }
 
     /// What the end of a build does to its values, if they are more than edits can keep up.

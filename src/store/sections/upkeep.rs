@@ -19,6 +19,16 @@ pub(crate) struct Upkeep<'a, 's, 't> {
     pub(crate) go_on: &'a GoOn<'a>,
 }
 
+/// About how much room the values of a section take, beyond what every index has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Footprint {
+    /// Bytes of the file for each item. To make them takes twice as much memory: as computed, and
+    /// as LMDB's pages.
+    pub(crate) item: u64,
+    /// Bytes of memory that this takes besides, times the square root of the number of items.
+    pub(crate) root: u64,
+}
+
 /// The values that it has changed.
 pub(crate) struct Upkept {
     pub(crate) puts: Vec<Put>,

@@ -28,7 +28,7 @@ use crate::threads::{self, SEARCHES};
 use crate::types::Slot;
 
 /// Rows of the training sample for each list.
-const ROWS_PER_LIST: usize = 40;
+pub(super) const ROWS_PER_LIST: u64 = 40;
 /// Slots that a thread assigns at a time.
 const TASK: usize = 256;
 /// The lists around a split one whose items are looked at: with 16, some items of data that have
@@ -140,7 +140,7 @@ impl<'a, 's, 't> Work<'a, 's, 't> {
     fn make(&mut self) -> Result<()> {
         let slots: Vec<u32> = self.view.slots_in_use()?.into_iter().collect();
         let count = wanted_lists(self.view.snapshot.meta.items) as usize;
-        let size = slots.len().min(count.saturating_mul(ROWS_PER_LIST));
+        let size = slots.len().min(count.saturating_mul(ROWS_PER_LIST as usize));
         let sample: Vec<u32> = (0..size).map(|at| slots[at * slots.len() / size]).collect();
         let sample = self.rows(&sample)?;
         let are_directions = self.space.are_directions;

@@ -25,6 +25,8 @@ use crate::types::Slot;
 /// The number of tables: with 24, a search compares a fifth less, and an item takes half as much
 /// more space and time (decision 0056).
 const TABLES: u8 = 16;
+/// Bytes of the tables for each item, of which pieces have 8 a table.
+pub(super) const ITEM_BYTES: u64 = 9 * TABLES as u64;
 /// The maximum number of vectors that the center is the mean of, and that a judgement reads.
 const SAMPLE: usize = 10_000;
 const JUDGED_SAMPLE: usize = 1000;
