@@ -380,11 +380,7 @@ impl<'e> Build<'_, 'e> {
     /// Gives all items new slots, in the order in which searches read them. `false` if none is
     /// better than another, or if there is no room for the temporary file of a renumbering that
     /// nobody has requested.
-    fn renumber_without_graph(
-        &mut self,
-        wtxn: &mut RwTxn<'_>,
-        is_optimized: bool,
-    ) -> Result<bool> {
+    fn renumber_without_graph(&mut self, wtxn: &mut RwTxn<'_>, is_optimized: bool) -> Result<bool> {
         let (place, cancel) = (self.place, self.cancel);
         let go_on = || go_on(cancel);
         let renumbered = {
