@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use roaring::RoaringBitmap;
 
-use crate::distance::{Estimate, Finish, Limits, PANEL, Panel, ROWS, Row, by_finish, prefetch};
+use crate::distance::{
+    Estimate, Finish, Limits, PANEL, Panel, ROWS, Row, by_finish, prefetch, prefetch_early,
+};
 use crate::error::{Error, Result};
 use crate::graph::DistanceComputer;
 use crate::store::prepared_query::PreparedQuery;
@@ -37,6 +39,8 @@ const MAX_PIECE_BYTES: usize = 1 << 20;
 /// From this vector size on, in bytes, a scan compares one vector at a time: a single sequential
 /// stream suits the hardware prefetcher better than four. Four shorter vectors are one stream.
 const SEQUENTIAL_MIN_BYTES: usize = 512;
+/// Scattered vectors are fetched into the L2 cache so many bytes before they are compared.
+const EARLY_BYTES: usize = 8 << 10;
 /// Scattered codes are fetched so many at a time, while as many before them are compared.
 const TOGETHER: usize = 16;
 /// A scan of at least this many slots estimates distances by codes first, and reranks.
@@ -433,7 +437,17 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
         let Found { top_k, distances, .. } = found;
         *distances += vectors.len() as u64;
         let (fours, rest) = vectors.as_chunks::<4>();
+        // The processor does not fetch ahead what does not follow.
+        let (is_scattered, stride) = (self.is_scattered(), self.view.snapshot.meta.geometry.stride);
+        let ahead = EARLY_BYTES.div_ceil(4 * stride.max(1));
+        let fetch = |fours: &[[(Slot, Address<'t>); 4]]| {
+            if is_scattered {
+                prefetch_early(fours.iter().flatten().map(|(_, address)| address.bytes));
+            }
+        };
+        fetch(&fours[..ahead.min(fours.len())]);
         for (i, four) in fours.iter().enumerate() {
+            fetch(fours.get(i + ahead..=i + ahead).unwrap_or_default());
             for (_, address) in fours.get(i + 1).into_iter().flatten() {
                 prefetch(address.bytes);
             }

@@ -189,7 +189,7 @@ pub(crate) fn encode_run(entries: &[(u64, ItemId)]) -> Option<Vec<u8>> {
 }
 
 /// The entries of a run, in order; nothing is checked but its length.
-pub(crate) fn run_entries(body: &[u8]) -> impl Iterator<Item = (u64, ItemId)> {
+pub(crate) fn run_entries(body: &[u8]) -> impl DoubleEndedIterator<Item = (u64, ItemId)> {
     let (entries, _) = body.as_chunks::<RUN_ENTRY_BYTES>();
     entries.iter().map(|entry| {
         (take_u64(entry, 0).unwrap_or_default(), take_u32(entry, 8).unwrap_or_default())

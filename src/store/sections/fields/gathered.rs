@@ -14,36 +14,38 @@ const MAX_WORDS: usize = 1 << 16;
 const IDS_PER_FEW: u64 = 8;
 /// Bits for each id of a list that is turned to one bit an id, at most: else it is sorted.
 const BITS_PER_LISTED: usize = 128;
+/// A list of so many ids is turned to bits before more are added.
+const MANY_LISTED: usize = 4096;
 
 /// A set of item ids in the making: see the module.
 pub(super) struct Gathered<'w> {
     within: Option<&'w RoaringBitmap>,
+    /// Whether `within` has so few of all ids that some chunks may have few, which are asked one by
+    /// one. To count those of a chunk of a denser set costs more than to read the chunk.
+    is_sparse: bool,
     /// The ids of `within`, one bit each, once single ids have been added.
     asked: Option<Bits>,
     /// The ids of one container, one bit each, and its first id; `None` before the first.
     container: Option<ItemId>,
     bits: Vec<u8>,
-    /// Ids in any order, some perhaps more than once.
-    listed: Vec<ItemId>,
+    listed: Listed,
     set: RoaringBitmap,
 }
 
 impl<'w> Gathered<'w> {
     /// An empty set, which takes those ids that are in `within`, if that is given.
     pub(super) fn within(within: Option<&'w RoaringBitmap>) -> Self {
-        let (bits, listed, set) = (Vec::new(), Vec::new(), RoaringBitmap::new());
-        Self { within, asked: None, container: None, bits, listed, set }
+        let (bits, listed, set) = (Vec::new(), Listed::new(), RoaringBitmap::new());
+        let is_sparse = within.is_some_and(|within| {
+            within.len() * IDS_PER_ASKED <= u64::from(within.max().unwrap_or_default())
+        });
+        Self { within, is_sparse, asked: None, container: None, bits, listed, set }
     }
 
     /// Whether it takes any of `count` ids from `first` on.
     pub(super) fn takes_any(&self, first: ItemId, count: u32) -> bool {
-        self.asked(first, count) != Some(0)
-    }
-
-    /// How many of some ids are asked about, if not all are.
-    fn asked(&self, first: ItemId, count: u32) -> Option<u64> {
         let last = first.saturating_add(count - 1);
-        self.within.map(|within| within.range_cardinality(first..=last))
+        self.within.is_none_or(|within| within.range(first..=last).next().is_some())
     }
 
     /// Adds ids in any order.
@@ -61,14 +63,15 @@ impl<'w> Gathered<'w> {
 
     /// Adds ids from `first` on, one bit each. They are of one container.
     pub(super) fn add_bits(&mut self, first: ItemId, bits: &[u8]) {
-        let count = 8 * bits.len() as u32;
-        if let (Some(within), Some(asked)) = (self.within, self.asked(first, count))
-            && asked * IDS_PER_ASKED < u64::from(count)
+        let ids = first..=first.saturating_add(8 * bits.len() as u32 - 1);
+        if let Some(within) = self.within
+            && self.is_sparse
+            && within.range_cardinality(ids.clone()) * IDS_PER_ASKED < 8 * bits.len() as u64
         {
-            for id in within.range(first..=first.saturating_add(count - 1)) {
+            for id in within.range(ids) {
                 let at = (id - first) as usize;
                 if bits[at / 8] >> (at % 8) & 1 == 1 {
-                    self.listed.push(id);
+                    self.listed.list.push(id);
                 }
             }
             return;
@@ -95,9 +98,7 @@ impl<'w> Gathered<'w> {
 
     pub(super) fn into_set(mut self) -> RoaringBitmap {
         self.flush();
-        if !self.listed.is_empty() {
-            self.set |= set_of(self.listed);
-        }
+        self.set |= self.listed.into_set();
         if let Some(within) = self.within {
             self.set &= within;
         }
@@ -130,20 +131,62 @@ impl Bits {
     }
 }
 
-/// The set of ids in any order.
-fn set_of(mut ids: Vec<ItemId>) -> RoaringBitmap {
-    let bits = ids.iter().max().map_or(0, |max| *max as usize + 1);
-    if bits <= ids.len().saturating_mul(BITS_PER_LISTED) {
-        let mut bytes = vec![0u8; bits.div_ceil(8)];
-        for id in ids {
-            bytes[id as usize / 8] |= 1 << (id % 8);
+/// Ids that are added one by one, in any order, some perhaps more than once: many of them that lie
+/// close are one bit each.
+struct Listed {
+    /// One bit for each id below some.
+    bits: Vec<u8>,
+    list: Vec<ItemId>,
+    /// The list is turned to bits, if these are not too many, when it is so long.
+    most: usize,
+}
+
+impl Listed {
+    fn new() -> Self {
+        Self { bits: Vec::new(), list: Vec::new(), most: MANY_LISTED }
+    }
+
+    fn extend(&mut self, ids: impl Iterator<Item = ItemId>) {
+        if self.bits.is_empty() {
+            self.list.extend(ids);
+        } else {
+            for id in ids {
+                match self.bits.get_mut(id as usize / 8) {
+                    Some(byte) => *byte |= 1 << (id % 8),
+                    None => self.list.push(id),
+                }
+            }
         }
-        return RoaringBitmap::from_lsb0_bytes(0, &bytes);
+        if self.list.len() >= self.most {
+            self.turn();
+        }
     }
-    if !ids.is_sorted() {
-        ids.sort_unstable();
+
+    /// Turns the list to bits, unless these would be too many for the ids that there are.
+    fn turn(&mut self) {
+        let Some(last) = self.list.iter().max() else { return };
+        let (bits, listed) = (*last as usize + 1, self.list.len());
+        if bits > 8 * self.bits.len() + listed.saturating_mul(BITS_PER_LISTED) {
+            self.most = 2 * listed;
+            return;
+        }
+        if bits > 8 * self.bits.len() {
+            self.bits.resize(bits.div_ceil(8), 0);
+        }
+        for id in self.list.drain(..) {
+            self.bits[id as usize / 8] |= 1 << (id % 8);
+        }
     }
-    ids.into_iter().collect()
+
+    fn into_set(mut self) -> RoaringBitmap {
+        self.turn();
+        let mut set = RoaringBitmap::from_lsb0_bytes(0, &self.bits);
+        if !self.list.is_empty() {
+            self.list.sort_unstable();
+            set |= self.list.into_iter().collect::<RoaringBitmap>();
+        }
+        set
+    }
 }
 
 #[cfg(test)]
@@ -167,19 +210,27 @@ mod tests {
         })
     }
 
+    /// Few ids, many that lie close, or many that do not.
+    fn listed() -> impl Strategy<Value = Vec<u32>> {
+        let (few, close) = (vec(0..IDS, 0..50), vec(0..IDS, 9000..20_000));
+        prop_oneof![few, close, vec(any::<u32>(), 0..9000)]
+    }
+
     const IDS: u32 = 200_000;
 
     proptest! {
         #[test]
         fn what_is_gathered_is_what_was_added_and_asked_about(
             chunks in vec((0..24u32, vec(any::<u8>(), 1024)), 0..6),
-            listed in vec(0..IDS, 0..50),
+            listed in listed(),
             asked in asked(),
         ) {
             let within = asked.as_ref().map(|asked| asked.iter().copied().collect());
             let mut gathered = Gathered::within(within.as_ref());
             let mut expected: BTreeSet<u32> = listed.iter().copied().collect();
-            gathered.extend(listed.into_iter());
+            for run in listed.chunks(128) {
+                gathered.extend(run.iter().copied());
+            }
             for (chunk, bits) in &chunks {
                 let first = chunk * 8192;
                 gathered.add_bits(first, bits);

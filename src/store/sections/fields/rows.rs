@@ -166,7 +166,7 @@ impl<'t, S: Source<'t>> Rows<'_, '_, 't, S> {
                 return Ok(false);
             }
             let items = run_entries(body).map(|(_, item)| item);
-            let ends = [run_entries(body).next(), run_entries(body).last()];
+            let ends = [run_entries(body).next(), run_entries(body).next_back()];
             // Most runs are in the range whole.
             match ends.iter().flatten().all(|(number, _)| (low..=high).contains(number)) {
                 true => ids.extend(items),
