@@ -275,7 +275,7 @@ impl<'e> Build<'_, 'e> {
         // What other codes find by an `ef` is not known.
         let is_outdated =
             meta.calibration.as_ref().is_some_and(|known| has_new_codes || known.is_outdated());
-        self.keep_up(wtxn, makes, go_on)?;
+        self.keep_up(wtxn, makes, true, go_on)?;
         if is_due(&meta, linked, anew) || is_outdated && meta.pending == 0 {
             self.measure(wtxn)?;
         }
@@ -319,7 +319,13 @@ impl<'e> Build<'_, 'e> {
     }
 
     /// Does what sections leave to the end of a build, one after the other.
-    fn keep_up(&mut self, wtxn: &mut RwTxn<'_>, anew: bool, go_on: &GoOn<'_>) -> Result<()> {
+    fn keep_up(
+        &mut self,
+        wtxn: &mut RwTxn<'_>,
+        anew: bool,
+        of_codes: bool,
+        go_on: &GoOn<'_>,
+    ) -> Result<()> {
         let place = self.place;
         for section in SECTIONS {
             let Some(meta) = read_meta(place, wtxn)? else { return Ok(()) };
@@ -331,7 +337,8 @@ impl<'e> Build<'_, 'e> {
                 let snapshot = Snapshot::open(place, wtxn, Memory::Full)?;
                 let source = Verified::new(Shared::new(place, wtxn)?, snapshot.memory);
                 let view = &View::<AnySource<'_, '_>>::new(&snapshot, &source);
-                section.upkeep(&Upkeep { view, anew, seed: self.rng.next_u64(), go_on })?
+                let seed = self.rng.next_u64();
+                section.upkeep(&Upkeep { view, anew, of_codes, seed, go_on })?
             };
             let (Some(Upkept { puts, part }), Some(kind)) = (kept, section.kinds().first()) else {
                 continue;
@@ -353,11 +360,29 @@ impl<'e> Build<'_, 'e> {
         if is_needed(&meta, goal) {
             go_on()?;
         }
-        let makes = goal == Goal::LinkedAnew;
-        self.complete(wtxn, Done { makes, ..Done::default() }, &go_on)?;
-        if meta.items == 0 && meta.slots == 0 || !is_bulk && !is_optimized {
-            return Ok(());
+        let mut done = Done { makes: goal == Goal::LinkedAnew, ..Done::default() };
+        if meta.slots > 0 && (is_bulk || is_optimized) {
+            // The order of slots follows from what sections make. Codes, what is made of them and
+            // what is measured by them wait until slots are final: they are made once.
+            self.keep_up(wtxn, done.makes, false, &go_on)?;
+            done.makes = false;
+            if self.renumber_without_graph(wtxn, is_optimized)? {
+                // Too late to cancel.
+                if is_optimized {
+                    self.narrow(wtxn)?;
+                }
+                return self.complete(wtxn, done, &|| Ok(()));
+            }
         }
+        self.complete(wtxn, done, &go_on)
+    }
+
+    /// Gives all items new slots, in the order in which searches read them. `false` if none is
+    /// better than another, or if there is no room for the temporary file of a renumbering that
+    /// nobody has requested.
+    fn renumber_without_graph(&mut self, wtxn: &mut RwTxn<'_>, is_optimized: bool) -> Result<bool> {
+        let (place, cancel) = (self.place, self.cancel);
+        let go_on = || go_on(cancel);
         let renumbered = {
             let snapshot = Snapshot::open(place, wtxn, Memory::Full)?;
             let source = Verified::new(Shared::new(place, wtxn)?, snapshot.memory);
@@ -368,24 +393,21 @@ impl<'e> Build<'_, 'e> {
             let order = match order {
                 Some(order) => order,
                 None if is_optimized => view.live()?.iter().map(Slot).collect(),
-                None => return Ok(()),
+                None => return Ok(false),
             };
             let working = Working::new(&view, Vec::new(), 0);
             match spool(&view, order, self.temp_dir, &go_on) {
                 Ok(spooled) => renumber(&view, &working, spooled, None, &go_on)?,
-                // The renumbering was not requested.
-                Err(Error::Io { .. } | Error::DiskFull { .. }) if !is_optimized => return Ok(()),
+                Err(Error::Io { .. } | Error::DiskFull { .. }) if !is_optimized => {
+                    return Ok(false);
+                }
                 Err(error) => return Err(error),
             }
         };
         go_on()?;
         let edit = Edit::begin(place, wtxn, self.dimensions)?;
         renumbered.write(edit, |done, total| self.report_writing(done, total))?;
-        // Too late to cancel.
-        if is_optimized {
-            self.narrow(wtxn)?;
-        }
-        self.complete(wtxn, Done::default(), &|| Ok(()))
+        Ok(true)
     }
 
     /// Makes the codes that are requested and missing.

@@ -976,8 +976,15 @@ fn readers_of_map(snapshots: usize, oldest: Duration, searches: usize) -> String
 }
 
 /// How to regenerate a damaged value, if it follows from others.
-fn corrupt_remedy(key: Key) -> &'static str {
-    match key.kind {
+fn corrupt_remedy(key: Key) -> String {
+    let kind = key.kind;
+    if kind.is_of_index_kind() {
+        return format!(
+            "if it is all in {kind}, drop_kind and add_kind make these anew from the vectors; if \
+             not, restore a backup"
+        );
+    }
+    let remedy = match kind {
         Kind::LINKS | Kind::SPILL | Kind::IN => {
             "if it is all in LINKS, SPILL and IN, force_rebuild makes these anew from the \
              vectors; if not, restore a backup"
@@ -990,8 +997,17 @@ fn corrupt_remedy(key: Key) -> &'static str {
             "if it is all in ID_SLOTS, optimize makes these anew from SLOT_IDS; if not, restore a \
              backup"
         }
+        Kind::FIELDS => {
+            "if it is all in FIELDS, drop_field and add_field of each field make these anew from \
+             the records; if not, restore a backup"
+        }
+        Kind::DELTA => {
+            "if it is all in DELTA, nothing is lost, and the next 64 commits replace it; if not, \
+             restore a backup"
+        }
         _ => "restore a backup, or add the items to a new index from where they came",
-    }
+    };
+    remedy.to_owned()
 }
 
 fn version_remedy(found: u16, supported: u16) -> &'static str {

@@ -263,7 +263,7 @@ impl<'e, D, K: ?Sized> Writer<'e, D, K> {
     /// including the effects of earlier calls in the transaction. `false` if there is no torn edit.
     ///
     /// After an interrupted build or choice of codes, all items are pending and have no codes:
-    /// build again. O(items).
+    /// build again. Inverted lists are made anew by the next build after any torn edit. O(items).
     ///
     /// ```
     /// use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -18,7 +18,7 @@ use voisin::distances::Euclidean;
 use voisin::heed::types::Bytes;
 use voisin::heed::{CommitOrAbort, Env, EnvOpenOptions, WithoutTls};
 use voisin::meter::{Cost, take_cost};
-use voisin::{Database, Import, IndexKind, Writer};
+use voisin::{Codes, Database, Import, IndexKind, Writer};
 
 const DIMENSIONS: usize = 128;
 const CHANGES: u32 = 200;
@@ -286,6 +286,40 @@ fn one_change_of_inverted_lists_writes_as_much_in_a_small_and_in_a_large_index()
 #[test]
 fn one_change_of_tables_of_hashes_writes_as_much_in_a_small_and_in_a_large_index() {
     compare_kind(IndexKind::Lsh);
+}
+
+/// Codes, and what lists have of them, are made for the slots that items end with. They were made
+/// for those of before, too, and thrown away.
+#[test]
+fn a_build_that_renumbers_makes_codes_and_packs_them_once() {
+    const ITEMS: u32 = 5000;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let env = open(folder.path());
+    let database = create(&env);
+    let writer = Writer::<Euclidean>::new(database, 0, DIMENSIONS);
+    let (mut rng, mut wtxn) = (StdRng::seed_from_u64(11), env.write_txn().unwrap());
+    writer.add_kind(&mut wtxn, IndexKind::Ivf).unwrap();
+    writer.drop_kind(&mut wtxn, IndexKind::Hnsw).unwrap();
+    writer.set_codes(&mut wtxn, Some(Codes::Bits8)).unwrap();
+    writer.add_items_from(&mut wtxn, (0..ITEMS).map(|item| (item, vector(&mut rng)))).unwrap();
+    take_cost();
+    let mut seed = StdRng::seed_from_u64(5);
+    writer.builder(&mut seed).codes_from(1).optimize::<16, 32>(&mut wtxn).unwrap();
+    let written = take_cost().bytes_written;
+    assert_eq!(voisin::check(&wtxn, 0, database).unwrap(), []);
+    let reader = voisin::Reader::open(&wtxn, 0, database).unwrap();
+    let stats = reader.stats(&wtxn, &env).unwrap();
+    let bytes = |of: &str| -> u64 {
+        let kinds = stats.kinds.iter().filter(|kind| kind.kind.to_string() == of);
+        kinds.map(|kind| kind.bytes).sum()
+    };
+    let all: u64 = stats.kinds.iter().map(|kind| kind.bytes).sum();
+    let [codes, lists] = ["CODES", "IVF"].map(bytes);
+    println!("{written} B put for {all} B of values, {codes} B of CODES, {lists} B of IVF");
+    assert!(lists > codes && codes > u64::from(ITEMS) * DIMENSIONS as u64);
+    // All once, and the lists without codes before and after.
+    assert!(written < all + codes / 2, "{written} B put for {all} B");
 }
 
 #[test]

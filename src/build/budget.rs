@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::graph::working::{PAGE_BYTES, node_bytes};
 use crate::store::Place;
 use crate::store::file_copies::most_copy_bytes;
+use crate::store::sections::upkeep::Footprint;
 use crate::store::sq8_copy::has_copies;
 
 /// What a process takes besides: buffers of files, beams of searches, the code of the program.
@@ -63,6 +64,8 @@ pub(crate) struct Sizes {
     pub(crate) has_keys: bool,
     /// The record of a row of a load, on average.
     pub(crate) record: u64,
+    /// What the kinds of the index take.
+    pub(crate) kinds: Footprint,
 }
 
 /// A budget for the builds of one index.
@@ -95,6 +98,7 @@ impl Sizes {
             m0,
             has_keys: place.naming != crate::format::item_keys::Naming::Ids,
             record: 0,
+            kinds: Footprint::default(),
         }
     }
 
@@ -112,7 +116,7 @@ impl Sizes {
     pub(crate) fn stored(&self) -> u64 {
         let keys = if self.has_keys { 2 * STORED_BYTES } else { 0 };
         let record = if self.record > 0 { self.record + STORED_BYTES } else { 0 };
-        self.vector + self.code + self.list() + keys + record
+        self.vector + self.code + self.list() + keys + record + self.kinds.item
     }
 
     fn added(&self) -> u64 {
@@ -155,11 +159,11 @@ impl Budget {
 
     /// What adding and linking this many items takes in one commit.
     pub(crate) fn whole(&self, slots: u64, items: u64) -> u64 {
-        let Sizes { vector, code, copy, m0, record, .. } = self.sizes;
+        let Sizes { vector, code, copy, m0, record, kinds, .. } = self.sizes;
         let codes = if code > 0 { 2 * code } else { copy };
         // Pages of records are a half to all full.
-        let each = vector + codes + node_bytes(m0) + WHOLE_BYTES + 2 * record;
-        self.fixed(slots) + items * each
+        let each = vector + codes + node_bytes(m0) + WHOLE_BYTES + 2 * (record + kinds.item);
+        self.fixed(slots) + items * each + items.isqrt() * kinds.root
     }
 
     /// Whether it holds a load of this many items in one commit.
@@ -215,8 +219,15 @@ impl Budget {
 mod tests {
     use super::*;
 
-    const SIZES: Sizes =
-        Sizes { vector: 1536, code: 0, copy: 396, m0: 32, has_keys: false, record: 0 };
+    const SIZES: Sizes = Sizes {
+        vector: 1536,
+        code: 0,
+        copy: 396,
+        m0: 32,
+        has_keys: false,
+        record: 0,
+        kinds: Footprint { item: 0, root: 0 },
+    };
 
     #[test]
     fn a_quarter_of_a_million_vectors_gives_some_sixty_rounds() {
@@ -231,6 +242,14 @@ mod tests {
         // A commit of added rows takes no more than its share.
         assert!(budget.part(1_000_000) * SIZES.added() <= budget.bytes / PART_DIVISOR);
         assert!(budget.sample(1_000_000, 1536) * 1536 <= budget.bytes / SAMPLE_DIVISOR);
+    }
+
+    #[test]
+    fn kinds_take_room_in_memory_and_in_the_file() {
+        let with = Sizes { kinds: Footprint { item: 228, root: 1000 }, ..SIZES };
+        let whole = |sizes| Budget { bytes: 0, sizes }.whole(10_000, 10_000);
+        assert_eq!(whole(with) - whole(SIZES), 2 * 228 * 10_000 + 100 * 1000);
+        assert_eq!(with.stored() - SIZES.stored(), 228);
     }
 
     #[test]

@@ -75,6 +75,11 @@ impl Kind {
         self == Self::KEYS || self == Self::FIELDS
     }
 
+    /// Whether it has values of a kind of index: they follow from the vectors.
+    pub(crate) fn is_of_index_kind(self) -> bool {
+        OF_KINDS.iter().any(|(kind, _)| *kind == self)
+    }
+
     /// The kind of an LMDB key.
     pub(crate) fn of(key: &[u8]) -> Option<Self> {
         let kind = Self(*key.get(2)?);

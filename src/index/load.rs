@@ -211,6 +211,12 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
     /// With [`commit_every`](Self::commit_every), rows are committed as they are read, and not
     /// ordered: linking then reads more of the file than it must.
     ///
+    /// What makes inverted lists and tables of hashes of all items, at the end of a load that is
+    /// committed in parts, is not bounded: lists take a sample of 80 times the square root of the
+    /// number of items, in `f32`, and some 50 bytes for each item, and packing their codes a copy
+    /// of all codes or two; tables of hashes take some 300 bytes for each item. What keeps them in
+    /// step afterwards is small.
+    ///
     /// ```
     /// use voisin::{Error, Index, Options, distances::Euclidean};
     ///

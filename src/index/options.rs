@@ -227,7 +227,8 @@ impl Options {
     /// other programs need the rest. It is no limit for the system, which keeps as much of the file
     /// in memory as there is room for.
     ///
-    /// If it is set, builds keep within it, too: see [`Loader::memory`](crate::Loader::memory). A
+    /// If it is set, builds keep within it, too: see [`Loader::memory`](crate::Loader::memory),
+    /// also for what it does not bound, which is making inverted lists and tables of hashes. A
     /// write that adds more than it holds leaves the rest of its items pending, for
     /// [`Index::link`](crate::Index::link) or later writes; `optimize`, which needs memory for the
     /// whole index, is refused with [`MemoryBudget`](Error::MemoryBudget) if it does not hold that.

@@ -26,6 +26,7 @@ use crate::format::meta::Meta;
 use crate::store::file_copies::FileCopies;
 use crate::store::open::read_meta;
 use crate::store::owned_snapshot::{OwnedSnapshot, SharedTxn};
+use crate::store::sections::list::footprint;
 use crate::store::sq8_copy::has_copies;
 use crate::store::table::Memory;
 use crate::threads;
@@ -63,6 +64,7 @@ impl Shared {
         let (dimensions, bits) = (self.entry.dimensions, meta.code_bits);
         let code = if bits > 0 { geometry(bits, dimensions).stride } else { 0 };
         let sizes = Sizes::of(self.place, dimensions as usize, code, self.entry.m0.into());
+        let sizes = Sizes { kinds: footprint(meta, sizes.code), ..sizes };
         // Without a graph nothing is linked, and nothing takes room for lists and copies.
         let sizes = if meta.has_graph { sizes } else { Sizes { m0: 0, copy: 0, ..sizes } };
         bytes.map(|bytes| Budget { bytes, sizes })

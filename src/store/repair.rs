@@ -5,7 +5,8 @@
 //! for each slot that was not free its vector with its code and its entry in SLOT_IDS. So repair
 //! deletes values that belong to no slot, and rebuilds ID_SLOTS from SLOT_IDS. It keeps graph and
 //! codes unless the edit had begun to write them ([`Torn::Derived`]); then all items become
-//! pending, without codes.
+//! pending, without codes. It keeps no values of sections that edits change before their end
+//! (`changes_early`): builds make them anew.
 //!
 //! All reads precede the first put. Values that are rewritten are verified first. Vectors and graph
 //! are only looked up, not read, so that damage in them stays visible to `check`. O(items) time,
@@ -50,7 +51,12 @@ pub(crate) fn repair(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
             pending -= &free;
             meta.pending = meta.items;
         }
-        forgotten.extend(SECTIONS.iter().copied().filter(|section| section.forget(&mut meta)));
+    }
+    let is_lost = |section: &&dyn Section| is_derived || section.changes_early();
+    for section in SECTIONS.iter().copied().filter(is_lost) {
+        if section.forget(&mut meta) {
+            forgotten.push(section);
+        }
     }
     let mut kept = RoaringBitmap::new();
     kept.insert_range(0..meta.slots);

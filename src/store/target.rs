@@ -109,8 +109,9 @@ impl Target<'_, '_, '_> {
         Ok(())
     }
 
-    /// Puts or deletes a value without changing what belongs to a live slot of the old META.
-    pub(super) fn put(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
+    /// Puts or deletes a value without changing what belongs to a live slot of the old META, unless
+    /// it is of a section whose values `repair` deletes (`Section::changes_early`).
+    pub(crate) fn put(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
         self.put_marked(Torn::Items, key, body)
     }
 

@@ -47,7 +47,10 @@ const SLOT_IDS: u8 = 7;
 const ID_SLOTS: u8 = 8;
 const SETS: u8 = 9;
 const DELTA: u8 = 10;
+const LSH: u8 = 11;
+const IVF: u8 = 12;
 const KEYS: u8 = 14;
+const FIELDS: u8 = 15;
 
 /// Around a hub, in a direction of its own, so that the hub is nearer than all others around it.
 /// The first has a sixth of all.

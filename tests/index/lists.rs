@@ -10,7 +10,7 @@ use super::check;
 
 use IndexKind::{Flat, Hnsw, Ivf};
 
-const DIMENSIONS: usize = 8;
+pub(super) const DIMENSIONS: usize = 8;
 
 /// A vector near one of some places, `shift` further on.
 fn row(rng: &mut StdRng, shift: f32) -> Vec<f32> {
@@ -19,22 +19,22 @@ fn row(rng: &mut StdRng, shift: f32) -> Vec<f32> {
     (0..DIMENSIONS as u32).map(|i| component(i) + rng.random_range(-1.5f32..1.5)).collect()
 }
 
-fn rows(seed: u64, count: usize, shift: f32) -> Vec<Vec<f32>> {
+pub(super) fn rows(seed: u64, count: usize, shift: f32) -> Vec<Vec<f32>> {
     let mut rng = StdRng::seed_from_u64(seed);
     (0..count).map(|_| row(&mut rng, shift)).collect()
 }
 
-fn created<D: Distance>(options: Options) -> (tempfile::TempDir, Index<D>) {
+pub(super) fn created<D: Distance>(options: Options) -> (tempfile::TempDir, Index<D>) {
     let folder = tempfile::tempdir().unwrap();
     let index = Index::create(folder.path().join("vectors"), options).unwrap();
     (folder, index)
 }
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options::new(DIMENSIONS).kinds([Ivf])
 }
 
-fn load<D>(index: &Index<D>, first: u32, rows: &[Vec<f32>]) {
+pub(super) fn load<D>(index: &Index<D>, first: u32, rows: &[Vec<f32>]) {
     index.load((first..).zip(rows), |_| {}).unwrap();
 }
 

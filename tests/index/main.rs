@@ -30,6 +30,7 @@ mod lists;
 mod loads;
 mod merge;
 mod other_metrics;
+mod packed;
 mod processes;
 mod questions;
 mod readers;

@@ -212,6 +212,14 @@ const WORDS: &[(&str, &str)] = &[
         "choose no codes and then these again (voisin optimize --codes)",
     ),
     ("optimize makes these anew", "voisin optimize makes these anew"),
+    (
+        "drop_kind and add_kind make these anew",
+        "voisin alter --drop-kind KIND --add-kind KIND makes these anew",
+    ),
+    (
+        "drop_field and add_field of each field make these anew",
+        "voisin alter --drop-field NAME --add-field NAME:TYPE of each field makes these anew",
+    ),
     ("optimize the index", "optimize the index (voisin optimize)"),
     ("Import reads those of hannoy and arroy", "voisin import reads those of hannoy and arroy"),
     (

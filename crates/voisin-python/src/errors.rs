@@ -47,6 +47,8 @@ const NAMES: &[(&str, &str)] = &[
     (", or use Writer and Reader inside that environment", ""),
     ("run verify_file", "run voisin.verify_file"),
     ("force_rebuild makes", "Index.rebuild makes"),
+    ("drop_kind and add_kind make", "Index.drop_kind and Index.add_kind make"),
+    ("drop_field and add_field of", "Index.drop_field and Index.add_field of"),
     ("hold a Snapshot for", "hold a snapshot for"),
     (" (Options::max_databases, or heed's max_dbs)", " (max_databases= of voisin.Folder)"),
     ("look up its form at Condition::from_json, and change it", "see help(voisin.Condition)"),

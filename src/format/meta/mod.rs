@@ -55,8 +55,9 @@ const MARK: usize = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Torn {
-    /// Values of slots that META does not know, entries of free slots, and any of ID_SLOTS. Intact:
-    /// sets, graph, and vector, code and SLOT_IDS entry of every slot that is not free.
+    /// Values of slots that META does not know, entries of free slots, and any of ID_SLOTS, or of a
+    /// section that edits change early. Intact: sets, graph, and vector, code and SLOT_IDS entry of
+    /// every slot that is not free.
     Items = 1,
     /// Graph and codes as well. Intact: the vectors, sets and SLOT_IDS entries.
     Derived = 2,

@@ -8,6 +8,7 @@ use super::item_keys::ItemKeysSection;
 use super::records::RecordsSection;
 use super::section::Section;
 use super::sets::SetsSection;
+use super::upkeep::Footprint;
 use super::vectors::VectorsSection;
 use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
@@ -62,6 +63,14 @@ pub(crate) fn index_kinds(meta: &Meta) -> Vec<IndexKind> {
 /// Whether a build has work to do in any section but the graph.
 pub(crate) fn is_upkeep_due(meta: &Meta) -> bool {
     SECTIONS.iter().any(|section| section.is_due(meta))
+}
+
+/// What the kinds of an index take that it has by choice.
+pub(crate) fn footprint(meta: &Meta, code: u64) -> Footprint {
+    SECTIONS.iter().fold(Footprint::default(), |sum, section| {
+        let Footprint { item, root } = section.footprint(meta, code);
+        Footprint { item: sum.item + item, root: sum.root + root }
+    })
 }
 
 /// Whether this version knows a kind: a section's, META or DELTA.

@@ -4,7 +4,7 @@ use roaring::RoaringBitmap;
 
 use super::relabel::{Relabel, Relabelled};
 use super::repair::Repair;
-use super::upkeep::{Upkeep, Upkept};
+use super::upkeep::{Footprint, Upkeep, Upkept};
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::format::meta::Meta;
@@ -117,6 +117,11 @@ pub(crate) trait Section: Sync {
         false
     }
 
+    /// What its values take in an index whose codes have `code` bytes, or that has none (0).
+    fn footprint(&self, _meta: &Meta, _code: u64) -> Footprint {
+        Footprint::default()
+    }
+
     /// What the end of a build does to its values, if they are more than edits can keep up.
     fn upkeep(&self, _upkeep: &Upkeep<'_, '_, '_>) -> Result<Option<Upkept>> {
         Ok(None)
@@ -167,6 +172,12 @@ pub(crate) trait Section: Sync {
     /// gone. If one shows such a vector, its values are deleted, and made anew by the next build.
     fn centers(&self, _view: &AnyView<'_, '_, '_>) -> Result<Vec<Vec<f32>>> {
         Ok(Vec::new())
+    }
+
+    /// Whether an edit may change its values before its end, so that they are forgotten after every
+    /// torn edit, and not only after one that had begun to write derived values.
+    fn changes_early(&self) -> bool {
+        false
     }
 
     /// The puts that restore its values after a torn edit.

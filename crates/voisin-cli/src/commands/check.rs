@@ -116,7 +116,8 @@ impl Check {
             exit: Exit::No,
             message: format!(
                 "{} is damaged ({}): restore a backup, or load the vectors into a new index; what \
-                 is in the graph alone, voisin repair --rebuild-graph makes anew",
+                 is in the graph alone, voisin repair --rebuild-graph makes anew, and what is in \
+                 another kind of index alone, voisin alter --drop-kind KIND --add-kind KIND",
                 self.path.display(),
                 in_findings(findings)
             ),

@@ -122,8 +122,11 @@ impl Entries {
     pub(crate) fn bodies(&self, entries: usize) -> impl Iterator<Item = Vec<u8>> + '_ {
         let codes = self.codes.chunks(entries * self.stride);
         self.slots.chunks(entries).zip(codes).map(|(slots, codes)| {
-            let mut body = codes.to_vec();
-            body.extend(slots.iter().flat_map(|slot| slot.to_le_bytes()));
+            // A build holds those of all lists at once: with no more room than they take.
+            let bytes = codes.len() + size_of_val(slots) + checksum::BYTES;
+            let mut body = Vec::with_capacity(bytes);
+            body.extend(codes);
+            slots.iter().for_each(|slot| body.extend(slot.to_le_bytes()));
             body
         })
     }

@@ -19,11 +19,6 @@ use crate::store::sections::codes::newest_coder;
 use crate::store::target::{Put, Target};
 use crate::types::Slot;
 
-/// The most bytes of new codes that an edit holds until its end, and the most codes where the index
-/// has fewer. An edit that adds more deletes the codes of the lists: a build then packs all.
-const MAX_NEW_BYTES: usize = 64 << 20;
-const MAX_NEW_OF_FEW: usize = 16_384;
-
 /// The length of the codes that lists can have; `None` if they can have none now.
 pub(super) fn stride(meta: &Meta) -> Option<usize> {
     let geometry = meta.code_geometry().filter(|_| !meta.training.has_older());
@@ -35,7 +30,7 @@ pub(super) fn all_keys(index: u16) -> [Key; 2] {
     [0, u32::MAX].map(|n| Key::new(index, Kind::IVF, CODES, n))
 }
 
-/// The codes of the slots that an edit stores.
+/// The codes of the slots that an edit has stored since it last changed the lists.
 pub(super) struct NewCodes {
     pub(super) stride: usize,
     /// Read from disk when the first vector is encoded.
@@ -49,18 +44,14 @@ impl NewCodes {
         Self { stride, coder: None, scratch: Scratch::default(), codes: BTreeMap::new() }
     }
 
-    /// Encodes the vector of a slot. `false` if there is no room for its code.
+    /// Encodes the vector of a slot.
     pub(super) fn store(
         &mut self,
         target: &Target<'_, '_, '_>,
         meta: &Meta,
         slot: Slot,
         vector: Address<'_>,
-    ) -> Result<bool> {
-        let most = MAX_NEW_OF_FEW.max(meta.items as usize);
-        if self.codes.len() >= most || self.codes.len() * self.stride >= MAX_NEW_BYTES {
-            return Ok(false);
-        }
+    ) -> Result<()> {
         if self.coder.is_none() {
             self.coder = newest_coder(target.place, target.wtxn, meta)?;
         }
@@ -69,7 +60,7 @@ impl NewCodes {
         let mut code = Vec::with_capacity(self.stride);
         coder.encode(vector.bytes, vector.factor, &mut self.scratch, &mut code);
         self.codes.insert(slot.0, code);
-        Ok(true)
+        Ok(())
     }
 
     pub(super) fn release(&mut self, slot: Slot) {
@@ -78,6 +69,14 @@ impl NewCodes {
 
     pub(super) fn has(&self, slot: u32) -> bool {
         self.codes.contains_key(&slot)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.codes.len() * self.stride
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.codes.clear();
     }
 }
 

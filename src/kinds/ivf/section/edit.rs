@@ -1,8 +1,15 @@
-//! The write buffer of the lists: where slots go, until the end of the edit.
+//! The write buffer of the lists: where slots go, until the end of the edit, or until they are
+//! many.
+//!
+//! Memory: what [`MOST_MOVES`] and [`MOST_CODE_BYTES`] allow, and as much again for the values that
+//! this changes. Where slots that had no vector before the edit are more than that, the lists take
+//! them in at once, so that an edit of any size leaves the codes of lists packed. Then a torn edit
+//! has changed the lists, and `repair` deletes them, for the next build to make them anew
+//! (`changes_early`).
 
 use std::collections::BTreeMap;
 
-use super::codes::{NewCodes, packed, stride};
+use super::codes::{NewCodes, stride};
 use super::moves::{Groups, move_slots};
 use super::stored::Stored;
 use super::{Space, usual_sizes};
@@ -10,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
 use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
-use crate::kinds::ivf::format::list_codes::Entries;
 use crate::kinds::ivf::format::{CENTERS, NONE, Part, SIZES, center, geometry};
 use crate::kmeans::{Comparer, Rows};
 use crate::store::Place;
@@ -18,6 +24,12 @@ use crate::store::address::Address;
 use crate::store::sections::section::SectionEdit;
 use crate::store::target::{Put, Target};
 use crate::types::Slot;
+
+/// The most slots, and the most bytes of their codes, that wait for the end of an edit. Each time
+/// that the lists take them in, some values of each list are read and written again: for so many
+/// slots, that is a small part of finding their lists and of encoding them.
+const MOST_MOVES: usize = 16_384;
+const MOST_CODE_BYTES: usize = 16 << 20;
 
 /// The write buffer: see the module.
 pub(super) struct IvfEdit {
@@ -29,8 +41,8 @@ pub(super) struct IvfEdit {
     moves: BTreeMap<u32, u32>,
     /// The codes of those that were stored, if lists have codes.
     codes: Option<NewCodes>,
-    /// Whether the codes of all lists are to be deleted, as there are too many new ones.
-    drops_codes: bool,
+    /// Whether a slot is stored anew that had a vector before the edit: all waits for its end then.
+    has_late: bool,
     puts: Vec<Put>,
     buffer: Vec<f32>,
 }
@@ -46,8 +58,8 @@ impl IvfEdit {
     pub(super) fn new(meta: &Meta, part: Part) -> Self {
         let codes = stride(meta).filter(|_| part.has_codes).map(NewCodes::new);
         let (moves, puts, buffer) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let (meta, centers, drops_codes) = (meta.clone(), None, false);
-        Self { meta, part, centers, moves, codes, drops_codes, puts, buffer }
+        let (meta, centers, has_late) = (meta.clone(), None, false);
+        Self { meta, part, centers, moves, codes, has_late, puts, buffer }
     }
 
     fn read_centers(&self, target: &Target<'_, '_, '_>) -> Result<Centers> {
@@ -74,18 +86,24 @@ impl IvfEdit {
 }
 
 impl IvfEdit {
-    /// The puts that delete the codes of all lists.
-    fn without_codes(&self, stored: Stored<'_>) -> Result<Vec<Put>> {
-        let (Some(stride), mut puts) = (stride(&self.meta), Vec::new()) else {
-            return Ok(Vec::new());
-        };
-        let mut sizes = Groups::new(stored, SIZES);
-        for list in 0..self.part.lists {
-            let size = sizes.get(list)?;
-            let size = if size == NONE { 0 } else { size };
-            puts.extend(packed(stored.index, list, size, &Entries::new(stride), stride));
-        }
-        Ok(puts)
+    /// Whether what waits for the end of the edit is as much as may wait.
+    fn is_full(&self) -> bool {
+        let bytes = self.codes.as_ref().map_or(0, NewCodes::bytes);
+        self.moves.len() >= MOST_MOVES || bytes >= MOST_CODE_BYTES
+    }
+
+    /// The puts of the lists with the moves so far, which wait no longer.
+    fn moved(&mut self, target: &Target<'_, '_, '_>) -> Result<Vec<Put>> {
+        let read = |key| sound_body(target, key);
+        let stored = Stored { index: target.place.index, read: &read };
+        let moves = std::mem::take(&mut self.moves);
+        let moved = move_slots(stored, &moves, self.part.lists, self.codes.as_ref())?;
+        self.codes.iter_mut().for_each(NewCodes::clear);
+        let [least, most] = usual_sizes(self.meta.items);
+        let mut sizes = moved.sizes.into_iter();
+        let has_others = self.part.lists - self.part.vacant > 1;
+        self.part.is_due |= sizes.any(|size| size > most || size < least && has_others);
+        Ok(moved.puts)
     }
 }
 
@@ -97,10 +115,10 @@ fn sound_body(target: &Target<'_, '_, '_>, key: Key) -> Result<Option<Vec<u8>>> 
 impl SectionEdit for IvfEdit {
     fn store(
         &mut self,
-        target: Target<'_, '_, '_>,
+        mut target: Target<'_, '_, '_>,
         slot: Slot,
         vector: Address<'_>,
-        _is_late: bool,
+        is_late: bool,
     ) -> Result<()> {
         if self.centers.is_none() {
             self.centers = Some(self.read_centers(&target)?);
@@ -113,10 +131,13 @@ impl SectionEdit for IvfEdit {
         let no_list = Error::corrupt(Key::meta(target.place.index), "all its lists are vacant");
         let (list, _) = nearest.ok_or(no_list)?;
         self.moves.insert(slot.0, list as u32);
-        if let Some(codes) = &mut self.codes
-            && !codes.store(&target, &self.meta, slot, vector)?
-        {
-            (self.codes, self.drops_codes) = (None, true);
+        if let Some(codes) = &mut self.codes {
+            codes.store(&target, &self.meta, slot, vector)?;
+        }
+        self.has_late |= is_late;
+        if self.is_full() && !self.has_late {
+            let puts = self.moved(&target)?;
+            puts.into_iter().try_for_each(|(key, body)| target.put(key, body))?;
         }
         Ok(())
     }
@@ -130,22 +151,10 @@ impl SectionEdit for IvfEdit {
         Ok(())
     }
 
-    /// Nothing is written before the end: what is to be put then is computed here, as this may
-    /// read.
+    /// Live values are not overwritten before the end: what is to be put then is computed here, as
+    /// this may read.
     fn check_late(&mut self, target: &Target<'_, '_, '_>) -> Result<()> {
-        let read = |key| sound_body(target, key);
-        let stored = Stored { index: target.place.index, read: &read };
-        if std::mem::take(&mut self.drops_codes) {
-            self.puts = self.without_codes(stored)?;
-            self.part.has_codes = false;
-        }
-        let (moves, codes) = (std::mem::take(&mut self.moves), self.codes.take());
-        let moved = move_slots(stored, &moves, self.part.lists, codes.as_ref())?;
-        self.puts.extend(moved.puts);
-        let [least, most] = usual_sizes(self.meta.items);
-        let mut sizes = moved.sizes.into_iter();
-        let has_others = self.part.lists - self.part.vacant > 1;
-        self.part.is_due |= sizes.any(|size| size > most || size < least && has_others);
+        self.puts = self.moved(target)?;
         Ok(())
     }
 
@@ -154,7 +163,7 @@ impl SectionEdit for IvfEdit {
     }
 
     fn forget_codes(&mut self) {
-        (self.codes, self.drops_codes, self.part.has_codes) = (None, false, false);
+        (self.codes, self.part.has_codes) = (None, false);
     }
 
     fn rest(&mut self, _: Place<'_>) -> Vec<Put> {

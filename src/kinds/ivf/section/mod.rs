@@ -40,7 +40,7 @@ use crate::store::checker::Checker;
 use crate::store::sections::relabel::{NONE as NO_SLOT, Relabel, Relabelled};
 use crate::store::sections::repair::Repair;
 use crate::store::sections::section::{AnyView, Listed, Rescaled, Section, SectionEdit};
-use crate::store::sections::upkeep::{Upkeep, Upkept};
+use crate::store::sections::upkeep::{Footprint, Upkeep, Upkept};
 use crate::store::stats::Stats;
 use crate::store::table::{Memory, Table};
 use crate::store::target::Put;
@@ -53,13 +53,19 @@ const LEAST_ITEMS: u32 = 1000;
 const MAX_FACTOR: u32 = 2;
 const MIN_DIVISOR: u32 = 8;
 
+/// Lists, times the square root of the number of items.
+const LISTS_PER_ROOT: u64 = 2;
+/// Bytes of an item in a piece of its list and in a group, its part of pages that are not full, and
+/// half of what a build keeps of it in memory while it makes lists.
+const ITEM_BYTES: u64 = 24;
+
 /// The section of inverted lists: see the module.
 pub(crate) struct IvfSection;
 
 /// The number of lists of so many items: twice the square root. A search then compares about as
 /// many centers as items, at the usual recall.
 pub(super) fn wanted_lists(items: u32) -> u32 {
-    (2 * items.isqrt()).clamp(1, MAX_LISTS / 2)
+    (LISTS_PER_ROOT as u32 * items.isqrt()).clamp(1, MAX_LISTS / 2)
 }
 
 /// The sizes between which a list of an index of so many items is left as it is.
@@ -133,6 +139,15 @@ impl Section for IvfSection {
             Some(Ok(part)) => part.is_due || !part.has_codes && codes::stride(meta).is_some(),
             _ => false,
         }
+    }
+
+    fn footprint(&self, meta: &Meta, code: u64) -> Footprint {
+        if !self.is_present(meta) {
+            return Footprint::default();
+        }
+        let packed = if code > 0 { code + size_of::<u32>() as u64 } else { 0 };
+        let row = size_of::<f32>() as u64 * u64::from(meta.dimensions);
+        Footprint { item: ITEM_BYTES + packed, root: LISTS_PER_ROOT * upkeep::ROWS_PER_LIST * row }
     }
 
     fn upkeep(&self, upkeep: &Upkeep<'_, '_, '_>) -> Result<Option<Upkept>> {
@@ -256,7 +271,11 @@ impl Section for IvfSection {
         (0..lists.part().lists).map(|list| lists.components(view.snapshot.index, list)).collect()
     }
 
-    /// Nothing to restore: edits write the lists at their end, when nothing can stop them.
+    fn changes_early(&self) -> bool {
+        true
+    }
+
+    /// Nothing to restore: a torn edit leaves no lists.
     fn repair(&self, _: &Repair<'_, '_, '_>) -> Result<Vec<Put>> {
         Ok(Vec::new())
     }

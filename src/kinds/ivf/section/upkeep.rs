@@ -28,7 +28,7 @@ use crate::threads::{self, SEARCHES};
 use crate::types::Slot;
 
 /// Rows of the training sample for each list.
-const ROWS_PER_LIST: usize = 40;
+pub(super) const ROWS_PER_LIST: u64 = 40;
 /// Slots that a thread assigns at a time.
 const TASK: usize = 256;
 /// The lists around a split one whose items are looked at: with 16, some items of data that have
@@ -77,15 +77,16 @@ pub(super) fn keep_up(upkeep: &Upkeep<'_, '_, '_>) -> Result<Option<Upkept>> {
     work.balance()?;
     let stride = codes::stride(meta);
     let mut puts = match stride {
-        Some(stride) => work.code_puts(stride, before.has_codes, makes)?,
-        None => Vec::new(),
+        Some(stride) if upkeep.of_codes => work.code_puts(stride, before.has_codes, makes)?,
+        Some(stride) if before.has_codes => work.without_codes(stride),
+        _ => Vec::new(),
     };
     let part = Part {
         lists: work.sizes.len() as u32,
         vacant: work.sizes.iter().filter(|size| **size == NONE).count() as u32,
         trained_on: if makes { meta.items } else { before.trained_on },
         is_due: false,
-        has_codes: stride.is_some(),
+        has_codes: stride.is_some() && upkeep.of_codes,
         calibration: before.calibration.filter(|_| !makes),
     };
     puts.extend(work.puts(makes)?);
@@ -139,7 +140,7 @@ impl<'a, 's, 't> Work<'a, 's, 't> {
     fn make(&mut self) -> Result<()> {
         let slots: Vec<u32> = self.view.slots_in_use()?.into_iter().collect();
         let count = wanted_lists(self.view.snapshot.meta.items) as usize;
-        let size = slots.len().min(count.saturating_mul(ROWS_PER_LIST));
+        let size = slots.len().min(count.saturating_mul(ROWS_PER_LIST as usize));
         let sample: Vec<u32> = (0..size).map(|at| slots[at * slots.len() / size]).collect();
         let sample = self.rows(&sample)?;
         let are_directions = self.space.are_directions;
@@ -365,6 +366,14 @@ impl<'a, 's, 't> Work<'a, 's, 't> {
             puts.extend(codes::packed(view.snapshot.index, list, before, &entries, stride));
         }
         Ok(puts)
+    }
+
+    /// The puts that delete the codes of all lists.
+    fn without_codes(&self, stride: usize) -> Vec<Put> {
+        let (index, none) = (self.view.snapshot.index, Entries::new(stride));
+        let Some(lists) = &self.stored else { return Vec::new() };
+        let puts = |list| codes::packed(index, list, lists.size(list), &none, stride);
+        lists.all().flat_map(puts).collect()
     }
 
     /// The values that have changed; all, if the lists are new.

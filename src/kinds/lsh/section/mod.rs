@@ -30,7 +30,7 @@ use crate::store::checker::Checker;
 use crate::store::sections::relabel::{Relabel, Relabelled};
 use crate::store::sections::repair::Repair;
 use crate::store::sections::section::{AnyView, Rescaled, Section, SectionEdit};
-use crate::store::sections::upkeep::{Upkeep, Upkept};
+use crate::store::sections::upkeep::{Footprint, Upkeep, Upkept};
 use crate::store::stats::Stats;
 use crate::store::target::Put;
 use crate::types::IndexKind;
@@ -57,6 +57,11 @@ impl Section for LshSection {
 
     fn is_due(&self, meta: &Meta) -> bool {
         upkeep::is_due(meta)
+    }
+
+    fn footprint(&self, meta: &Meta, _code: u64) -> Footprint {
+        let item = if self.is_present(meta) { upkeep::ITEM_BYTES } else { 0 };
+        Footprint { item, root: 0 }
     }
 
     fn upkeep(&self, upkeep: &Upkeep<'_, '_, '_>) -> Result<Option<Upkept>> {

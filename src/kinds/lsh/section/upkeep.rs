@@ -25,6 +25,8 @@ use crate::types::Slot;
 /// The number of tables: with 24, a search compares a fifth less, and an item takes half as much
 /// more space and time (decision 0056).
 const TABLES: u8 = 16;
+/// Bytes of the tables for each item, of which pieces have 8 a table.
+pub(super) const ITEM_BYTES: u64 = 9 * TABLES as u64;
 /// The maximum number of vectors that the center is the mean of, and that a judgement reads.
 const SAMPLE: usize = 10_000;
 const JUDGED_SAMPLE: usize = 1000;
@@ -61,7 +63,7 @@ fn has_window(part: &Part) -> bool {
 
 /// Makes the tables, or makes them anew, where that is due and pays.
 pub(super) fn upkeep(upkeep: &Upkeep<'_, '_, '_>) -> Result<Option<Upkept>> {
-    let Upkeep { view, anew, seed, go_on } = *upkeep;
+    let Upkeep { view, anew, seed, go_on, .. } = *upkeep;
     let meta = &view.snapshot.meta;
     let built = part(view.snapshot.index, meta)?;
     if !anew && !is_due(meta) || built.is_none() && meta.items == 0 {
