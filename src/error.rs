@@ -207,8 +207,8 @@ pub enum Error {
     },
     /// A condition is about a field of another type.
     #[error(
-        "the field {field:?} is of the type {stored}, and is {requested}: use a value and a \
-         comparison of this type"
+        "the field {field:?} is of the type {stored}, and is {requested}: use a value of this \
+         type; numbers and timestamps alone have an order, and keywords alone a prefix"
     )]
     FieldMismatch {
         /// The name of the field.

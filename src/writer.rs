@@ -30,6 +30,7 @@ use crate::store::range::{check_range, sample_for};
 use crate::store::repair::repair;
 use crate::store::scrub::telling;
 use crate::store::sections::ids::items::items;
+use crate::store::sections::ids::view::has_item;
 use crate::store::sections::list::is_upkeep_due;
 use crate::store::sections::records::edit::check_record;
 use crate::store::sections::records::view::record_in;
@@ -845,7 +846,7 @@ impl<'e, D> Writer<'e, D> {
     /// # Errors
     /// As [`Reader::open`], without [`MissingIndex`](Error::MissingIndex).
     pub fn contains_item(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<bool> {
-        self.reader(rtxn)?.map_or(Ok(false), |reader| reader.contains_item(rtxn, item))
+        Ok(read_meta(self.place, rtxn)?.is_some() && has_item(self.place, rtxn, item)?)
     }
 
     /// The vector of an item as stored: the vector that was added, bit for bit, or rounded to [the

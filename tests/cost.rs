@@ -361,6 +361,27 @@ fn an_import_holds_a_small_part_of_what_it_reads() {
     assert!(heap <= read / 10, "heap {heap} B");
 }
 
+/// Whether there is an item is one lookup, however many are pending: a copy asks for each of its
+/// items.
+#[test]
+fn asking_for_an_item_reads_as_much_however_many_are_pending() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let env = open(folder.path());
+    let writer = Writer::<Euclidean>::new(create(&env), 0, DIMENSIONS);
+    let mut rng = StdRng::seed_from_u64(6);
+    let mut wtxn = env.write_txn().unwrap();
+    for range in [0..100, 100..10_000] {
+        let rows = range.map(|item| (item, vector(&mut rng)));
+        writer.add_items_from(&mut wtxn, rows).unwrap();
+        take_cost();
+        assert!(writer.contains_item(&wtxn, 42).unwrap());
+        assert!(!writer.contains_item(&wtxn, 10_001).unwrap());
+        // META and a group of ids, each time.
+        assert!(take_cost().values_read <= 4);
+    }
+}
+
 /// Searches read no record but those of their results, and those only if they are asked for.
 #[test]
 fn searches_do_not_read_records_unless_they_are_asked_for() {

@@ -383,6 +383,6 @@ impl<D> Batch<'_, D> {
     /// # Errors
     /// As [`vector`](Self::vector).
     pub fn contains(&self, item: ItemId) -> Result<bool> {
-        self.writes.reader()?.contains_item(self.writes.txn(), item)
+        self.writes.contains(item)
     }
 }

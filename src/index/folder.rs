@@ -6,6 +6,7 @@
 //! is what it is alone, and nothing that a caller can hold outlives its closure.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -149,7 +150,10 @@ impl Folder {
         // both, another process may commit.
         loop {
             let (shared, own) = (self.env.newest_txn()?, self.env.read()?);
-            if shared.id() == own.txn.id() {
+            if !self.env.knows_databases(own.txn.id()) {
+                drop((shared, own));
+                self.env.open_databases()?;
+            } else if shared.id() == own.txn.id() {
                 let (pin, env) = (Pin::new(&self.env), Arc::clone(&self.env));
                 return Ok(FolderSnapshot { own, shared, pin, env });
             }
@@ -366,8 +370,46 @@ impl FolderSnapshot {
         })
     }
 
+    /// A database of the caller's at this commit, with the types of its keys and values; `None` if
+    /// there was none of this name.
+    ///
+    /// ```
+    /// use voisin::heed::types::Str;
+    /// use voisin::{Folder, Index, Options, distances::Cosine};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let index = Index::<Cosine>::create(folder.path(), Options::new(2))?;
+    /// let folder = index.folder();
+    /// let users = folder.database::<Str, Str>("users")?;
+    /// folder.write(|txn| txn.databases(|wtxn| users.put(wtxn, "ann", "red")))?;
+    /// let snapshot = folder.snapshot()?;
+    /// let users = snapshot.database::<Str, Str>("users")?.unwrap();
+    /// assert_eq!(users.get(snapshot.txn()?, "ann")?, Some("red"));
+    /// assert!(snapshot.database::<Str, Str>("typo")?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidDatabaseName`](Error::InvalidDatabaseName), [`Heed`](Error::Heed) with `DbsFull` if
+    /// the process has too many open ([`Options::max_databases`]), [`Forked`](Error::Forked).
+    pub fn database<KC: 'static, DC: 'static>(
+        &self,
+        name: &str,
+    ) -> Result<Option<Database<'static, KC, DC>>> {
+        let txn = self.txn()?;
+        let Some(found) = self.env.find_database::<KC, DC>(name)? else { return Ok(None) };
+        match found.stat(txn) {
+            Ok(_) => Ok(Some(found)),
+            // It was created later: all others were open when the transaction began.
+            Err(heed::Error::Io(error)) if error.kind() == ErrorKind::InvalidInput => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The transaction, to read databases of the caller's with: values are valid as long as this
-    /// snapshot.
+    /// snapshot. It knows those that existed at its commit.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked).

@@ -18,6 +18,7 @@ use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::open::read_meta;
 use crate::store::sections::fields::schema;
+use crate::store::sections::ids::view::has_item;
 use crate::store::sections::list::is_upkeep_due;
 use crate::store::sections::records::view::record_in;
 use crate::training::{Sample, TrainedRange};
@@ -243,6 +244,13 @@ impl<'w> Writes<'w> {
     pub(super) fn reader(&self) -> Result<Reader<'_, ()>> {
         self.txn.check()?;
         Reader::at(&self.txn, self.shared.place)
+    }
+
+    /// Whether there is such an item.
+    pub(super) fn contains(&self, item: ItemId) -> Result<bool> {
+        self.txn.check()?;
+        let place = self.place();
+        Ok(read_meta(place, &self.txn)?.is_some() && has_item(place, &self.txn, item)?)
     }
 
     /// The fields of the index.

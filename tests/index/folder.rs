@@ -211,6 +211,30 @@ fn a_held_snapshot_stays_as_it_was() {
 }
 
 #[test]
+fn a_snapshot_knows_the_databases_of_its_commit_whoever_has_opened_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(folder.path(), Options::new);
+    library.folder.write(|txn| library.add(txn, 1)).unwrap();
+    drop(library);
+    // The environment was closed: nothing is open any more.
+    let folder = Folder::open(folder.path(), &Options::default()).unwrap();
+    let before = folder.snapshot().unwrap();
+    let authors = before.database::<Str, U32<BE>>("authors").unwrap().unwrap();
+    assert_eq!(authors.get(before.txn().unwrap(), "1").unwrap(), Some(1));
+    assert!(before.database::<Str, Str>("typo").unwrap().is_none(), "and none is created");
+    assert_eq!(folder.snapshot().unwrap().commit(), before.commit());
+
+    let later = folder.database::<Str, Str>("later").unwrap();
+    folder.write(|txn| txn.databases(|wtxn| later.put(wtxn, "a", "b"))).unwrap();
+    assert!(before.database::<Str, Str>("later").unwrap().is_none());
+    let after = folder.snapshot().unwrap();
+    let later = after.database::<Str, Str>("later").unwrap().unwrap();
+    assert_eq!(later.get(after.txn().unwrap(), "a").unwrap(), Some("b"));
+    let refused = after.database::<Str, Str>("voisin").map(drop);
+    assert!(matches!(refused, Err(Error::InvalidDatabaseName { .. })), "{refused:?}");
+}
+
+#[test]
 fn what_is_not_of_the_folder_is_refused() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let library = Library::open(one.path(), Options::new);

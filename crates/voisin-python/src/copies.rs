@@ -29,6 +29,12 @@ fn snapshot_of<K: Name + ?Sized>(
     let (py, of) = (source.py(), source.get());
     let held = of.held(py)?;
     detached(py, || K::snapshot(&held).transpose())?.ok_or_else(|| {
+        // A tenant is of the same ids, and is no index.
+        if of.id_type() == named {
+            let message = "a tenant is no source of a copy: give an index or a snapshot of one, or \
+                           load the vectors and records of the tenant";
+            return refused(py, "InvalidParameter", message);
+        }
         let message = format!(
             "the items of the source are named by {}, and those of this index by {named}: give an \
              index whose items are named alike, or load its vectors and records under other ids",

@@ -275,9 +275,9 @@ impl FolderSnapshot {
         Snapshot::of(py, of, at, self.commit)
     }
 
-    /// A table at this commit: see `Table`.
+    /// A table at this commit: see `Table`. One that did not exist has no keys.
     fn table(&self, py: Python<'_>, name: &str) -> PyResult<Table> {
-        let database = self.folder.bind(py).get().database(py, name)?;
+        let database = look(py, &self.held, |held| held.database(name))?;
         Ok(Table::at(Arc::clone(&self.held), name, database))
     }
 

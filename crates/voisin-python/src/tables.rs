@@ -72,26 +72,29 @@ enum Of {
 pub(crate) struct Table {
     of: Of,
     name: String,
-    database: Database,
+    /// `None` if there was none of the name at the commit.
+    database: Option<Database>,
 }
 
 impl Table {
     pub(crate) fn newest(folder: voisin::Folder, name: &str, database: Database) -> Self {
-        Self { of: Of::Newest(folder), name: name.to_owned(), database }
+        Self { of: Of::Newest(folder), name: name.to_owned(), database: Some(database) }
     }
 
-    pub(crate) fn at(held: HeldFolder, name: &str, database: Database) -> Self {
+    pub(crate) fn at(held: HeldFolder, name: &str, database: Option<Database>) -> Self {
         Self { of: Of::At(held), name: name.to_owned(), database }
     }
 
-    fn look<T: Send>(
+    /// Reads it; nothing is what there is in a table that does not exist.
+    fn look<T: Send + Default>(
         &self,
         py: Python<'_>,
         read: impl FnOnce(&FolderSnapshot, Database) -> voisin::Result<T> + Send,
     ) -> PyResult<T> {
+        let read = |held: &_| self.database.map_or(Ok(T::default()), |it| read(held, it));
         match &self.of {
-            Of::Newest(folder) => detached(py, || read(&folder.snapshot()?, self.database)),
-            Of::At(held) => look(py, held, |held| read(held, self.database)),
+            Of::Newest(folder) => detached(py, || read(&folder.snapshot()?)),
+            Of::At(held) => look(py, held, read),
         }
     }
 

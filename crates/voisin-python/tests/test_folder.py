@@ -73,6 +73,24 @@ def test_a_write_ends_once(library):
     assert len(library["titles"]) == 1
 
 
+def test_a_snapshot_reads_tables_that_the_process_has_not_opened(library, folder):
+    with library.write() as txn:
+        txn.table("log")["k"] = "v"
+    code = textwrap.dedent(
+        f'''
+        import voisin
+        with voisin.Folder({str(folder)!r}) as library, library.snapshot() as before:
+            log, none = before.table("log"), before.table("none")
+            assert (log["k"], log.items(prefix="k"), len(log)) == (b"v", [(b"k", b"v")], 1)
+            assert (none.get("k", 3), none.items(), len(none), "k" in none) == (3, [], 0, False)
+            library.table("later")
+            assert before.table("later").items() == []
+            assert library.snapshot().commit == before.commit + 1, "Folder.table creates"
+        '''
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_a_snapshot_is_all_of_a_folder_at_one_commit(library):
     with library.write() as txn:
         txn["titles"].add("a", rows(1)[0])

@@ -1,7 +1,9 @@
 //! The caller's own databases in the environment of an index.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use heed::types::{Bytes, DecodeIgnore};
 use heed::{CommitOrAbort, Database, MdbError, RoTxn};
 
 use super::{Reading, SharedEnv};
@@ -34,7 +36,6 @@ impl SharedEnv {
         self: &Arc<Self>,
         name: &str,
     ) -> Result<Database<'static, KC, DC>> {
-        check_name(name)?;
         if let Some(found) = self.find_database(name)? {
             return Ok(found);
         }
@@ -63,11 +64,52 @@ impl SharedEnv {
         }
     }
 
+    /// Opens all databases of the caller's that exist, as far as a process can have so many open. A
+    /// transaction can read those that were open when it began, and no others.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read) and of LMDB.
+    pub(in crate::index) fn open_databases(self: &Arc<Self>) -> Result<()> {
+        let Reading { txn, counted } = self.read()?;
+        let commit = txn.id();
+        let opened = self.env.open_databases_and_commit(
+            txn.into_inner()?,
+            |opener, rtxn: &RoTxn<'_, _>| -> heed::Result<_> {
+                let main = opener.open_database::<Bytes, DecodeIgnore>(rtxn, None)?;
+                for name in main.map(|main| main.iter(rtxn)).transpose()?.into_iter().flatten() {
+                    let Ok(name) = std::str::from_utf8(name?.0) else { continue };
+                    if check_name(name).is_err() {
+                        continue;
+                    }
+                    match opener.open_database::<Bytes, Bytes>(rtxn, Some(name)) {
+                        Err(heed::Error::Mdb(MdbError::DbsFull)) => break,
+                        Err(error) => return Err(error),
+                        Ok(_) => {}
+                    }
+                }
+                Ok(CommitOrAbort::<_, ()>::Commit(()))
+            },
+        );
+        drop(counted);
+        opened.map_err(|error| self.explain(error.into()))?;
+        self.databases_of.fetch_max(commit, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether all databases of a commit have been opened.
+    pub(in crate::index) fn knows_databases(&self, commit: usize) -> bool {
+        self.databases_of.load(Ordering::Relaxed) >= commit
+    }
+
     /// The database, if it exists.
-    fn find_database<KC: 'static, DC: 'static>(
+    ///
+    /// # Errors
+    /// As [`database`](Self::database).
+    pub(in crate::index) fn find_database<KC: 'static, DC: 'static>(
         self: &Arc<Self>,
         name: &str,
     ) -> Result<Option<Database<'static, KC, DC>>> {
+        check_name(name)?;
         let Reading { txn, counted } = self.read()?;
         let found = self.env.open_databases_and_commit(
             txn.into_inner()?,

@@ -26,7 +26,7 @@ mod waiting;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -126,6 +126,8 @@ pub(super) struct SharedEnv {
     /// it.
     refreshing: Mutex<()>,
     commits: AtomicU64,
+    /// The commit whose databases have all been opened.
+    databases_of: AtomicUsize,
 }
 
 /// Locks a mutex whose content is valid even after a panic.

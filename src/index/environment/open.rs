@@ -3,7 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, RwLock};
 
 use heed::types::Bytes;
@@ -154,6 +154,7 @@ impl SharedEnv {
             newest: Mutex::default(),
             refreshing: Mutex::new(()),
             commits: AtomicU64::new(0),
+            databases_of: AtomicUsize::new(0),
         })
     }
 }

@@ -9,7 +9,7 @@ pub(in crate::store) mod edit;
 pub(crate) mod items;
 mod repair;
 mod resolve;
-mod view;
+pub(crate) mod view;
 
 use super::relabel::{Relabel, Relabelled};
 use super::repair::Repair;

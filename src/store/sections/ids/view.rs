@@ -1,13 +1,29 @@
 //! Lookups in the two maps between items and slots.
 
+use heed::RoTxn;
+
 use crate::error::{Error, Result};
 use crate::format::checksum::unverified;
-use crate::format::{Kind, ids};
+use crate::format::{Key, Kind, ids};
+use crate::store::Place;
 use crate::store::meter;
 use crate::store::readahead::residency::Batch;
 use crate::store::source::Source;
 use crate::store::view::View;
 use crate::types::{ItemId, Slot};
+
+/// Whether an index has a live item, by one lookup: without a snapshot, which reads the sets of
+/// pending and of removed items.
+///
+/// # Errors
+/// [`Error::Corrupt`].
+pub(crate) fn has_item(place: Place<'_>, rtxn: &RoTxn<'_>, item: ItemId) -> Result<bool> {
+    let (group, low) = ids::id_place(item);
+    let key = Key::new(place.index, Kind::ID_SLOTS, 0, group);
+    let Some(value) = place.sound(rtxn, key)? else { return Ok(false) };
+    let slot = ids::find(value.body(), low).map_err(|what| Error::corrupt(key, what))?;
+    Ok(slot.is_some())
+}
 
 impl<'t, S: Source<'t>> View<'_, 't, S> {
     /// The item that a slot holds, or held before it was removed.

@@ -19,7 +19,8 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
             if let Some(value) = self.source.get(key)? {
                 let chunk =
                     decode_chunk(unverified(value)).map_err(|what| Error::corrupt(key, what))?;
-                members.extend(chunk.iter().map(|low| number * CHUNK + low));
+                let slots = chunk.iter().map(|low| number * CHUNK + low);
+                members.append(slots).map_err(|_| Error::corrupt(key, "it is out of order"))?;
             }
         }
         Ok(members)
