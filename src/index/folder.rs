@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use heed::{Database, RoTxn, RwTxn};
+use heed::{Database, MdbError, RoTxn, RwTxn};
 
 use super::batch::Batch;
 use super::environment::{Access, Interrupted, Pin, Reading, SharedEnv, WriteTxn};
@@ -393,7 +393,8 @@ impl FolderSnapshot {
     ///
     /// # Errors
     /// [`InvalidDatabaseName`](Error::InvalidDatabaseName), [`Heed`](Error::Heed) with `DbsFull` if
-    /// the process has too many open ([`Options::max_databases`]), [`Forked`](Error::Forked).
+    /// the process cannot have all databases of the folder open ([`Options::max_databases`]) and has
+    /// not opened this one before the snapshot, [`Forked`](Error::Forked).
     pub fn database<KC: 'static, DC: 'static>(
         &self,
         name: &str,
@@ -402,14 +403,20 @@ impl FolderSnapshot {
         let Some(found) = self.env.find_database::<KC, DC>(name)? else { return Ok(None) };
         match found.stat(txn) {
             Ok(_) => Ok(Some(found)),
-            // It was created later: all others were open when the transaction began.
-            Err(heed::Error::Io(error)) if error.kind() == ErrorKind::InvalidInput => Ok(None),
+            // It was not open when the transaction began: if all others were, it was created later.
+            Err(heed::Error::Io(error)) if error.kind() == ErrorKind::InvalidInput => {
+                match self.env.has_all_databases() {
+                    true => Ok(None),
+                    false => Err(heed::Error::Mdb(MdbError::DbsFull).into()),
+                }
+            }
             Err(error) => Err(error.into()),
         }
     }
 
     /// The transaction, to read databases of the caller's with: values are valid as long as this
-    /// snapshot. It knows those that existed at its commit.
+    /// snapshot. It knows those that existed at its commit, if the process can have all of them open
+    /// ([`Options::max_databases`]), or else those that were open before.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked).

@@ -288,6 +288,16 @@ fn a_process_opens_as_many_databases_as_it_has_asked_for() {
     let again: Database<'_, Str, Str> = folder.database("database 0").unwrap();
     assert_eq!(again.len(folder.snapshot().unwrap().txn().unwrap()).unwrap(), 0);
     assert_eq!(folder.names().unwrap(), ["bodies", "titles"]);
+    // Snapshots of one that cannot have all open leave room for those that it asks for.
+    let path = folder.path().to_owned();
+    drop(folder);
+    let folder = Folder::open(&path, &Options::default().max_databases(1)).unwrap();
+    let before = folder.snapshot().unwrap();
+    let refused = before.database::<Str, Str>("database 0").map(drop).unwrap_err();
+    assert!(refused.to_string().contains("max_databases"), "{refused}");
+    folder.database::<Str, Str>("database 0").unwrap();
+    let after = folder.snapshot().unwrap();
+    assert!(after.database::<Str, Str>("database 0").unwrap().is_some());
 }
 
 #[test]

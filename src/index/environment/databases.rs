@@ -64,8 +64,9 @@ impl SharedEnv {
         }
     }
 
-    /// Opens all databases of the caller's that exist, as far as a process can have so many open. A
-    /// transaction can read those that were open when it began, and no others.
+    /// Opens all databases of the caller's that exist, or none of those that are not open if the
+    /// process cannot have so many: it may need others. A transaction can read those that were open
+    /// when it began, and no others.
     ///
     /// # Errors
     /// Those of [`read`](Self::read) and of LMDB.
@@ -82,7 +83,9 @@ impl SharedEnv {
                         continue;
                     }
                     match opener.open_database::<Bytes, Bytes>(rtxn, Some(name)) {
-                        Err(heed::Error::Mdb(MdbError::DbsFull)) => break,
+                        Err(heed::Error::Mdb(MdbError::DbsFull)) => {
+                            return Ok(CommitOrAbort::Abort(()));
+                        }
                         Err(error) => return Err(error),
                         Ok(_) => {}
                     }
@@ -91,12 +94,18 @@ impl SharedEnv {
             },
         );
         drop(counted);
-        opened.map_err(|error| self.explain(error.into()))?;
+        let opened = opened.map_err(|error| self.explain(error.into()))?;
+        self.has_all_databases.store(opened.commit().is_some(), Ordering::Relaxed);
         self.databases_of.fetch_max(commit, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Whether all databases of a commit have been opened.
+    /// Whether all databases were opened the last time.
+    pub(in crate::index) fn has_all_databases(&self) -> bool {
+        self.has_all_databases.load(Ordering::Relaxed)
+    }
+
+    /// Whether the databases of a commit have been opened, or were too many.
     pub(in crate::index) fn knows_databases(&self, commit: usize) -> bool {
         self.databases_of.load(Ordering::Relaxed) >= commit
     }

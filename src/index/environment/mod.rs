@@ -126,8 +126,9 @@ pub(super) struct SharedEnv {
     /// it.
     refreshing: Mutex<()>,
     commits: AtomicU64,
-    /// The commit whose databases have all been opened.
+    /// The commit whose databases were opened last, and whether that were all.
     databases_of: AtomicUsize,
+    has_all_databases: AtomicBool,
 }
 
 /// Locks a mutex whose content is valid even after a panic.

@@ -155,6 +155,7 @@ impl SharedEnv {
             refreshing: Mutex::new(()),
             commits: AtomicU64::new(0),
             databases_of: AtomicUsize::new(0),
+            has_all_databases: AtomicBool::new(false),
         })
     }
 }
