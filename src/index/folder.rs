@@ -393,8 +393,8 @@ impl FolderSnapshot {
     ///
     /// # Errors
     /// [`InvalidDatabaseName`](Error::InvalidDatabaseName), [`Heed`](Error::Heed) with `DbsFull` if
-    /// the process cannot have all databases of the folder open ([`Options::max_databases`]) and has
-    /// not opened this one before the snapshot, [`Forked`](Error::Forked).
+    /// the process cannot have all databases of the folder open ([`Options::max_databases`]) and
+    /// has not opened this one before the snapshot, [`Forked`](Error::Forked).
     pub fn database<KC: 'static, DC: 'static>(
         &self,
         name: &str,
@@ -415,8 +415,8 @@ impl FolderSnapshot {
     }
 
     /// The transaction, to read databases of the caller's with: values are valid as long as this
-    /// snapshot. It knows those that existed at its commit, if the process can have all of them open
-    /// ([`Options::max_databases`]), or else those that were open before.
+    /// snapshot. It knows those that existed at its commit, if the process can have all of them
+    /// open ([`Options::max_databases`]), or else those that were open before.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked).

@@ -2,7 +2,7 @@
 
     python crates/voisin-python/bench/churn.py FOLDER
 
-FOLDER has `glosses-384.f16` and `glosses-384.queries.f16`, and `photo-sift-128.u8` with its queries.
+FOLDER has `glosses-384.f16` and `photo-sift-128.u8`, each with its queries.
 Half of the 100 000 vectors are in the index; in each of 30 rounds 3 % of it leave, and as many of
 the others come, in one commit. An index of all kinds, with codes and without; 1 000 queries that
 are not in it, compared with exact searches. Exits non-zero if a kind loses more than a point, if a

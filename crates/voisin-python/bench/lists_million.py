@@ -5,8 +5,8 @@ of probes, one thread.
     RAYON_NUM_THREADS=1 OMP_NUM_THREADS=1 python crates/voisin-python/bench/lists_million.py FOLDER
 
 FOLDER has `photo-sift-128.u8` and its queries. The million are the 100 000 photo descriptors with
-nine more beside each, between it and one of its 18 nearest. Times are medians of alternating passes,
-one query a call.
+nine more beside each, between it and one of its 18 nearest. Times are medians of alternating
+passes, one query a call.
 """
 
 import statistics
