@@ -44,7 +44,12 @@ pub(crate) enum Row<'a> {
 impl<'a> Row<'a> {
     /// The LMDB key of a row of a field.
     pub(crate) fn to_bytes(self, index: u16, field: u8) -> Vec<u8> {
-        let mut key = prefix(index, field).to_vec();
+        let of_tag = match self {
+            Self::Value(value, _) => value.len() + size_of::<u32>(),
+            Self::Exists(_) | Self::Numbers(..) => size_of::<u64>() + size_of::<ItemId>(),
+        };
+        let mut key = Vec::with_capacity(PREFIX_BYTES + of_tag);
+        key.extend(prefix(index, field));
         match self {
             Self::Exists(chunk) => {
                 key.push(EXISTS);
@@ -138,23 +143,65 @@ pub(crate) fn encode_chunk(members: &[u16]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// The members of a chunk, less its first id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chunk<'a> {
+    /// Ascending, as `u16`.
+    List(&'a [[u8; 2]]),
+    /// One bit an id.
+    Bits(&'a [u8]),
+}
+
+impl<'a> Chunk<'a> {
+    /// Decodes the body of a chunk, all of which is checked but how many bits are set.
+    pub(crate) fn of(body: &'a [u8]) -> Result<Self, Damage> {
+        match body.split_first() {
+            Some((&LIST, list)) => {
+                let (list, rest) = list.as_chunks::<2>();
+                let is_sound = rest.is_empty()
+                    && (1..LISTED).contains(&list.len())
+                    && listed(list).is_sorted_by(|a, b| a < b)
+                    && listed(list).next_back().is_some_and(|last| u32::from(last) < CHUNK);
+                if is_sound { Ok(Self::List(list)) } else { Err("its list of items is not one") }
+            }
+            Some((&BITMAP, bits)) if bits.len() == BITMAP_BYTES => Ok(Self::Bits(bits)),
+            _ => Err("it is of no known form"),
+        }
+    }
+
+    /// Its members as they are stored.
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::List(list) => list.as_flattened(),
+            Self::Bits(bits) => bits,
+        }
+    }
+
+    /// Whether the id of this number, from its first one on, is a member.
+    pub(crate) fn has(self, member: u16) -> bool {
+        match self {
+            Self::List(list) => {
+                list.binary_search_by_key(&member, |other| u16::from_le_bytes(*other)).is_ok()
+            }
+            Self::Bits(bits) => {
+                bits.get(usize::from(member / 8)).is_some_and(|byte| byte >> (member % 8) & 1 == 1)
+            }
+        }
+    }
+}
+
+/// The members of a list.
+pub(crate) fn listed(list: &[[u8; 2]]) -> impl DoubleEndedIterator<Item = u16> {
+    list.iter().map(|member| u16::from_le_bytes(*member))
+}
+
 /// The members of a chunk, ascending, less its first id.
 pub(crate) fn decode_chunk(body: &[u8]) -> Result<Vec<u16>, Damage> {
     let mut members = Vec::new();
-    match body.split_first() {
-        Some((&LIST, list)) => {
-            let (list, rest) = list.as_chunks::<2>();
-            members.extend(list.iter().map(|member| u16::from_le_bytes(*member)));
-            let is_sound = rest.is_empty()
-                && (1..LISTED).contains(&members.len())
-                && members.is_sorted_by(|a, b| a < b)
-                && members.last().is_some_and(|last| u32::from(*last) < CHUNK);
-            if !is_sound {
-                return Err("its list of items is not one");
-            }
-        }
-        Some((&BITMAP, bitmap)) if bitmap.len() == BITMAP_BYTES => {
-            for (number, byte) in bitmap.iter().enumerate() {
+    match Chunk::of(body)? {
+        Chunk::List(list) => members.extend(listed(list)),
+        Chunk::Bits(bits) => {
+            for (number, byte) in bits.iter().enumerate() {
                 let mut left = *byte;
                 while left != 0 {
                     members.push((8 * number) as u16 + left.trailing_zeros() as u16);
@@ -165,17 +212,8 @@ pub(crate) fn decode_chunk(body: &[u8]) -> Result<Vec<u16>, Damage> {
                 return Err("its items should be listed");
             }
         }
-        _ => return Err("it is of no known form"),
     }
     Ok(members)
-}
-
-/// The bytes of a chunk with one bit an id, if it has this form.
-pub(crate) fn bitmap_of(body: &[u8]) -> Option<&[u8]> {
-    match body.split_first() {
-        Some((&BITMAP, bitmap)) if bitmap.len() == BITMAP_BYTES => Some(bitmap),
-        _ => None,
-    }
 }
 
 /// Encodes a run of numbers with their items, ascending. `None` if it is empty.
@@ -189,7 +227,9 @@ pub(crate) fn encode_run(entries: &[(u64, ItemId)]) -> Option<Vec<u8>> {
 }
 
 /// The entries of a run, in order; nothing is checked but its length.
-pub(crate) fn run_entries(body: &[u8]) -> impl DoubleEndedIterator<Item = (u64, ItemId)> {
+pub(crate) fn run_entries(
+    body: &[u8],
+) -> impl DoubleEndedIterator<Item = (u64, ItemId)> + ExactSizeIterator {
     let (entries, _) = body.as_chunks::<RUN_ENTRY_BYTES>();
     entries.iter().map(|entry| {
         (take_u64(entry, 0).unwrap_or_default(), take_u32(entry, 8).unwrap_or_default())
@@ -287,7 +327,7 @@ mod tests {
                 (0..count).map(|i| (i * CHUNK as usize / count) as u16).collect();
             let body = encode_chunk(&members).unwrap();
             assert_eq!(decode_chunk(&body), Ok(members));
-            assert_eq!(bitmap_of(&body).is_some(), count >= LISTED);
+            assert_eq!(matches!(Chunk::of(&body), Ok(Chunk::Bits(_))), count >= LISTED);
             for end in 0..body.len() {
                 let cut = decode_chunk(&body[..end]);
                 assert!(cut.is_err() || body[0] == LIST && end % 2 == 1, "{count}, {end}");

@@ -14,6 +14,7 @@ use roaring::RoaringBitmap;
 
 use super::Place;
 use super::sections::codes::tables::CodeTables;
+use super::sections::fields::tables::FieldTables;
 use super::sections::list::{SECTIONS, section_of};
 use super::sections::sets::edit::read as read_set;
 use super::sections::vectors;
@@ -177,6 +178,7 @@ impl<'t> Snapshot<'t> {
             is_resolved: AtomicBool::new(false),
             others: SECTIONS.iter().flat_map(|section| section.new_tables(memory, &meta)).collect(),
             item_keys: OnceLock::new(),
+            fields: FieldTables::default(),
             kept: Default::default(),
             residency: None,
             memory,

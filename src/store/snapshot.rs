@@ -8,6 +8,7 @@ use roaring::RoaringBitmap;
 
 use super::readahead::residency::{Residency, Temperature, pages_read};
 use super::sections::codes::tables::CodeTables;
+use super::sections::fields::tables::FieldTables;
 use super::strided::Strided;
 use super::table::{Memory, Table};
 use crate::codec::{Bf16, Bits, Codec, F16, F32, I8, Signs};
@@ -83,6 +84,8 @@ pub(crate) struct Snapshot<'t> {
     pub(crate) others: Vec<(Kind, u8, Table<'t>)>,
     /// The keys of items, by item id; created on first use.
     pub(super) item_keys: OnceLock<Table<'t>>,
+    /// What conditions on fields have read.
+    pub(super) fields: FieldTables<'t>,
     /// What sections of kinds of index keep.
     pub(crate) kept: Kept<'t>,
     /// What is in memory, for searches of an [`Index`](crate::Index).

@@ -2,11 +2,14 @@
 
 use roaring::RoaringBitmap;
 
+use super::tables::each_row;
+use crate::format::fields::{CHUNK, Chunk, listed};
 use crate::types::ItemId;
 
 /// The ids of a container of a roaring bitmap, which is built at a time.
 const CONTAINER: u32 = 1 << 16;
-/// Ids of which one set asks about fewer than one in this many are asked one by one.
+/// A set that asks about fewer than one in so many ids asks chunks for each of its ids, and passes
+/// over chunks without any.
 const IDS_PER_ASKED: u64 = 64;
 /// A set is turned to so many words of bits, or to a word for each of its ids, at most.
 const MAX_WORDS: usize = 1 << 16;
@@ -16,12 +19,16 @@ const IDS_PER_FEW: u64 = 8;
 const BITS_PER_LISTED: usize = 128;
 /// A list of so many ids is turned to bits before more are added.
 const MANY_LISTED: usize = 4096;
+/// A set of fewer than one in so many bits asks for each of its ids.
+const BITS_PER_ASKED: u64 = 32;
+/// Single ids that pass are added so many at a time.
+const PASSED_TOGETHER: usize = 128;
 
 /// A set of item ids in the making: see the module.
 pub(super) struct Gathered<'w> {
     within: Option<&'w RoaringBitmap>,
-    /// Whether `within` has so few of all ids that some chunks may have few, which are asked one by
-    /// one. To count those of a chunk of a denser set costs more than to read the chunk.
+    /// Whether `within` has so few of all ids that some chunks may have none. To look for them in a
+    /// denser set costs more than to read the chunk.
     is_sparse: bool,
     /// The ids of `within`, one bit each, once single ids have been added.
     asked: Option<Bits>,
@@ -30,6 +37,8 @@ pub(super) struct Gathered<'w> {
     bits: Vec<u8>,
     listed: Listed,
     set: RoaringBitmap,
+    /// Whether ids may have been added that are not in `within`.
+    has_others: bool,
 }
 
 impl<'w> Gathered<'w> {
@@ -39,47 +48,76 @@ impl<'w> Gathered<'w> {
         let is_sparse = within.is_some_and(|within| {
             within.len() * IDS_PER_ASKED <= u64::from(within.max().unwrap_or_default())
         });
-        Self { within, is_sparse, asked: None, container: None, bits, listed, set }
+        let (asked, container, has_others) = (None, None, false);
+        Self { within, is_sparse, asked, container, bits, listed, set, has_others }
     }
 
-    /// Whether it takes any of `count` ids from `first` on.
-    pub(super) fn takes_any(&self, first: ItemId, count: u32) -> bool {
-        let last = first.saturating_add(count - 1);
-        self.within.is_none_or(|within| within.range(first..=last).next().is_some())
+    /// Whether it takes any ids of a chunk, as far as that is worth asking.
+    fn takes_any(&self, first: ItemId) -> bool {
+        let last = first.saturating_add(CHUNK - 1);
+        let within = self.within.filter(|_| self.is_sparse);
+        within.is_none_or(|within| within.range(first..=last).next().is_some())
+    }
+
+    /// Adds the chunks of a set, each with its first id, ascending.
+    pub(super) fn add_chunks(&mut self, chunks: &[(ItemId, Chunk<'_>)]) {
+        let ids = chunks.len() as u64 * u64::from(CHUNK);
+        match self.within {
+            Some(within) if within.len() * IDS_PER_ASKED <= ids => {
+                let listed = &mut self.listed.list;
+                each_passing(within.iter(), is_in(chunks), |ids| listed.extend_from_slice(ids));
+            }
+            _ => each_row(
+                chunks,
+                |(_, chunk)| chunk.bytes(),
+                |(first, chunk)| self.add_chunk(*first, *chunk),
+            ),
+        }
+    }
+
+    /// Adds the members of a chunk, whose first id is given.
+    pub(super) fn add_chunk(&mut self, first: ItemId, chunk: Chunk<'_>) {
+        match chunk {
+            _ if !self.takes_any(first) => {}
+            Chunk::List(list) => self.extend(listed(list).map(|member| first + u32::from(member))),
+            Chunk::Bits(bits) => self.add_bits(first, bits),
+        }
     }
 
     /// Adds ids in any order.
     pub(super) fn extend(&mut self, ids: impl Iterator<Item = ItemId>) {
         let Some(within) = self.within else { return self.listed.extend(ids) };
         match self.asked.get_or_insert_with(|| Bits::of(within)) {
-            Bits::Dense(bits) => self.listed.extend(ids.filter(|id| {
-                bits.get(*id as usize / 64).is_some_and(|word| word >> (id % 64) & 1 == 1)
-            })),
+            Bits::Dense(bits) => {
+                let has = |id: &ItemId| {
+                    bits.get(*id as usize / 64).is_some_and(|word| word >> (id % 64) & 1 == 1)
+                };
+                each_passing(ids, has, |ids| self.listed.extend(ids.iter().copied()));
+            }
             Bits::Sparse => self.listed.extend(ids.filter(|id| within.contains(*id))),
             // The set is intersected in the end.
-            Bits::Most => self.listed.extend(ids),
+            Bits::Most => {
+                self.has_others = true;
+                self.listed.extend(ids);
+            }
         }
     }
 
+    /// Adds ids from 0 on, one bit each.
+    pub(super) fn add_all_bits(&mut self, bits: Vec<u8>) {
+        self.has_others = true;
+        self.listed.add_bits(bits);
+    }
+
     /// Adds ids from `first` on, one bit each. They are of one container.
-    pub(super) fn add_bits(&mut self, first: ItemId, bits: &[u8]) {
-        let ids = first..=first.saturating_add(8 * bits.len() as u32 - 1);
-        if let Some(within) = self.within
-            && self.is_sparse
-            && within.range_cardinality(ids.clone()) * IDS_PER_ASKED < 8 * bits.len() as u64
-        {
-            for id in within.range(ids) {
-                let at = (id - first) as usize;
-                if bits[at / 8] >> (at % 8) & 1 == 1 {
-                    self.listed.list.push(id);
-                }
-            }
-            return;
-        }
+    fn add_bits(&mut self, first: ItemId, bits: &[u8]) {
+        self.has_others = true;
         let container = first - first % CONTAINER;
         if self.container != Some(container) {
             self.flush();
             self.container = Some(container);
+            self.bits.clear();
+            self.bits.resize(CONTAINER as usize / 8, 0);
         }
         let at = (first % CONTAINER) as usize / 8;
         for (to, from) in self.bits[at..].iter_mut().zip(bits) {
@@ -89,21 +127,52 @@ impl<'w> Gathered<'w> {
 
     /// Adds the container to the set.
     fn flush(&mut self) {
-        if let Some(first) = self.container {
+        if let Some(first) = self.container.take() {
             self.set |= RoaringBitmap::from_lsb0_bytes(first, &self.bits);
         }
-        self.bits.clear();
-        self.bits.resize(CONTAINER as usize / 8, 0);
     }
 
     pub(super) fn into_set(mut self) -> RoaringBitmap {
         self.flush();
-        self.set |= self.listed.into_set();
-        if let Some(within) = self.within {
+        match self.listed.into_set(self.within) {
+            listed if self.set.is_empty() => self.set = listed,
+            listed => self.set |= listed,
+        }
+        if let Some(within) = self.within.filter(|_| self.has_others) {
             self.set &= within;
         }
         self.set
     }
+}
+
+/// Whether ascending ids are in ascending chunks.
+fn is_in(chunks: &[(ItemId, Chunk<'_>)]) -> impl FnMut(&ItemId) -> bool {
+    let mut chunks = chunks.iter().peekable();
+    move |id| {
+        while chunks.next_if(|(first, _)| *id - *id % CHUNK > *first).is_some() {}
+        chunks.peek().is_some_and(|(first, chunk)| {
+            id.checked_sub(*first).is_some_and(|member| chunk.has(member as u16))
+        })
+    }
+}
+
+/// Passes those of some ids to `take` for which `has` says so, some at a time.
+fn each_passing(
+    ids: impl Iterator<Item = ItemId>,
+    mut has: impl FnMut(&ItemId) -> bool,
+    mut take: impl FnMut(&[ItemId]),
+) {
+    // No branch depends on the answer: it would be mispredicted.
+    let (mut passing, mut count) = ([0; PASSED_TOGETHER], 0);
+    for id in ids {
+        passing[count % PASSED_TOGETHER] = id;
+        count += usize::from(has(&id));
+        if count == PASSED_TOGETHER {
+            take(&passing);
+            count = 0;
+        }
+    }
+    take(&passing[..count]);
 }
 
 /// The ids of a set, one bit each, unless these would be many more bits than it has ids.
@@ -178,15 +247,45 @@ impl Listed {
         }
     }
 
-    fn into_set(mut self) -> RoaringBitmap {
+    /// Adds ids from 0 on, one bit each.
+    fn add_bits(&mut self, mut bits: Vec<u8>) {
+        if bits.len() > self.bits.len() {
+            std::mem::swap(&mut bits, &mut self.bits);
+        }
+        for (to, from) in self.bits.iter_mut().zip(bits) {
+            *to |= from;
+        }
+    }
+
+    /// The set, without some of those ids, perhaps, that are not in `within`.
+    fn into_set(mut self, within: Option<&RoaringBitmap>) -> RoaringBitmap {
         self.turn();
-        let mut set = RoaringBitmap::from_lsb0_bytes(0, &self.bits);
+        let has = |id: &ItemId| {
+            self.bits.get(*id as usize / 8).is_some_and(|byte| byte >> (id % 8) & 1 == 1)
+        };
+        let mut set = match within {
+            Some(within) if within.len() * BITS_PER_ASKED < 8 * self.bits.len() as u64 => {
+                let mut set = RoaringBitmap::new();
+                each_passing(within.iter(), has, |ids| append(&mut set, ids));
+                set
+            }
+            _ => RoaringBitmap::from_lsb0_bytes(0, &self.bits),
+        };
         if !self.list.is_empty() {
             self.list.sort_unstable();
-            set |= self.list.into_iter().collect::<RoaringBitmap>();
+            self.list.dedup();
+            let mut listed = RoaringBitmap::new();
+            append(&mut listed, &self.list);
+            set |= listed;
         }
         set
     }
+}
+
+/// Adds ids to a set, which ascend and are all greater than those in it.
+fn append(set: &mut RoaringBitmap, ids: &[ItemId]) {
+    let appended = set.append(ids.iter().copied());
+    debug_assert!(appended.is_ok());
 }
 
 #[cfg(test)]

@@ -3,13 +3,15 @@
 //!
 //! Items are item ids, as for records: a replaced vector, a build and new slots change nothing
 //! here.
-//! `edit`: the write buffer; `view`: conditions, and counts by value; `rows`: what these read, and
-//! `gathered` the sets that they make; `check`: the invariant `fields` of `docs/format.md`.
+//! `edit`: the write buffer; `view`: conditions, and counts by value; `rows`: what these read,
+//! `gathered` the sets that they make, and `tables` what a snapshot keeps of it; `check`: the
+//! invariant `fields` of `docs/format.md`.
 
 pub(crate) mod check;
 pub(crate) mod edit;
 mod gathered;
 mod rows;
+pub(crate) mod tables;
 pub(crate) mod view;
 
 use super::relabel::{Relabel, Relabelled};

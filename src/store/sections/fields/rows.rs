@@ -1,16 +1,17 @@
 //! The rows of one field, read: the items that have a value, or a number in a range.
 
-use std::ops::Bound;
+use std::ops::{Bound, RangeInclusive};
 
 use roaring::RoaringBitmap;
 
 use super::damaged;
 use super::gathered::Gathered;
+use super::tables::{Chunks, Runs, each_row};
 use crate::error::{Error, Result};
 use crate::field::{Entry, FieldType, FieldValue, Test};
 use crate::format::checksum::Sound;
 use crate::format::fields::{
-    CHUNK, Row, bitmap_of, decode_chunk, exists_bounds, number_bounds, run_entries, value_bounds,
+    CHUNK, Chunk, Row, decode_chunk, exists_bounds, number_bounds, run_entries, value_bounds,
 };
 use crate::store::meter;
 use crate::store::source::{Source, SourceRow};
@@ -46,11 +47,18 @@ impl<'t, S: Source<'t>> Rows<'_, '_, 't, S> {
         loop {
             let bound = from.as_ref().map(|key| &key[..]);
             let rows = self.view.source.rows(bound, Bound::Excluded(end), false, ahead)?;
-            for row in &rows {
-                let (row, body) = self.sound(*row)?;
-                if !each(row, body)? {
-                    return Ok(());
-                }
+            let mut goes_on = Ok(true);
+            each_row(
+                &rows,
+                |(_, value)| value,
+                |row| {
+                    if let Ok(true) = goes_on {
+                        goes_on = self.sound(*row).and_then(|(row, body)| each(row, body));
+                    }
+                },
+            );
+            if !goes_on? {
+                return Ok(());
             }
             match rows.last() {
                 Some((key, _)) if rows.len() == ahead => from = Bound::Excluded(key.to_vec()),
@@ -82,42 +90,37 @@ impl<'t, S: Source<'t>> Rows<'_, '_, 't, S> {
         chunk.checked_mul(CHUNK).ok_or_else(|| self.damaged("the key of a row is not one"))
     }
 
-    /// Adds the members of a chunk to a set.
-    fn add_chunk(&self, chunk: u32, body: &[u8], ids: &mut Gathered<'_>) -> Result<()> {
-        let first = self.first(chunk)?;
-        if !ids.takes_any(first, CHUNK) {
-            return Ok(());
-        }
-        match bitmap_of(body) {
-            Some(bits) => ids.add_bits(first, bits),
-            None => ids.extend(self.members(chunk, body)?.into_iter()),
-        }
-        Ok(())
+    /// The items of a chunk, with the first id of it.
+    fn chunk(&self, chunk: u32, body: &'t [u8]) -> Result<(ItemId, Chunk<'t>)> {
+        Ok((self.first(chunk)?, Chunk::of(body).map_err(|what| self.damaged(what))?))
     }
 
-    /// Adds the items that have a value at all to a set.
-    fn existing(&self, ids: &mut Gathered<'_>) -> Result<()> {
-        let [first, end] = exists_bounds(self.view.snapshot.index, self.field);
-        self.each(first, &end, |row, body| {
-            if let Row::Exists(chunk) = row {
-                self.add_chunk(chunk, body, ids)?;
+    /// The chunks of the items that have a value, or one at all.
+    fn chunks(&self, value: Option<&[u8]>) -> Result<Chunks<'t>> {
+        let (snapshot, field) = (self.view.snapshot, self.field);
+        let row = |chunk| value.map_or(Row::Exists(chunk), |value| Row::Value(value, chunk));
+        let key = |chunk| row(chunk).to_bytes(snapshot.index, field);
+        let first = key(0);
+        if let Some(chunks) = snapshot.fields.chunks(&first) {
+            return Ok(chunks);
+        }
+        let [_, all] = exists_bounds(snapshot.index, field);
+        let end = value.map_or(all, |_| key(u32::MAX / CHUNK + 1));
+        let mut chunks = Vec::new();
+        self.each(first.clone(), &end, |row, body| {
+            match row {
+                Row::Exists(chunk) => chunks.push(self.chunk(chunk, body)?),
+                // Other values lie between if they go on with a zero.
+                Row::Value(bytes, chunk) if value == Some(bytes) => {
+                    chunks.push(self.chunk(chunk, body)?);
+                }
+                _ => {}
             }
             Ok(true)
-        })
-    }
-
-    /// Adds the items that have a value to a set.
-    fn with_value(&self, bytes: &[u8], ids: &mut Gathered<'_>) -> Result<()> {
-        let key = |chunk| Row::Value(bytes, chunk).to_bytes(self.view.snapshot.index, self.field);
-        // Other values lie between if they go on with a zero.
-        self.each(key(0), &key(u32::MAX / CHUNK + 1), |row, body| {
-            if let Row::Value(value, chunk) = row
-                && value == bytes
-            {
-                self.add_chunk(chunk, body, ids)?;
-            }
-            Ok(true)
-        })
+        })?;
+        let chunks = Chunks::from(chunks);
+        snapshot.fields.keep_chunks(snapshot.memory, snapshot.meta.items, first, &chunks);
+        Ok(chunks)
     }
 
     /// Adds the items that have a value which begins with some bytes to a set.
@@ -127,7 +130,8 @@ impl<'t, S: Source<'t>> Rows<'_, '_, 't, S> {
         self.each(first, &end, |row, body| {
             let Row::Value(value, chunk) = row else { return Ok(false) };
             if value.starts_with(bytes) {
-                self.add_chunk(chunk, body, ids)?;
+                let (first, chunk) = self.chunk(chunk, body)?;
+                ids.add_chunk(first, chunk);
             }
             // A shorter value lies between if its chunk goes on like the prefix.
             Ok(bytes.starts_with(value.get(..bytes.len()).unwrap_or(value)))
@@ -153,31 +157,46 @@ impl<'t, S: Source<'t>> Rows<'_, '_, 't, S> {
         if low > high {
             return Ok(());
         }
-        let index = self.view.snapshot.index;
-        let [all, end] = number_bounds(index, self.field);
+        let snapshot = self.view.snapshot;
+        if let Some(runs) = snapshot.fields.runs(self.field) {
+            add_from(&runs, low..=high, ids);
+            return Ok(());
+        }
+        let mut read = 0;
+        let [all, end] = number_bounds(snapshot.index, self.field);
         // The last run that begins before the range may reach into it.
-        let key = Row::Numbers(low, 0).to_bytes(index, self.field);
+        let key = Row::Numbers(low, 0).to_bytes(snapshot.index, self.field);
         let bounds = (Bound::Included(&all[..]), Bound::Included(&key[..]));
         let before = self.view.source.rows(bounds.0, bounds.1, true, 1)?;
         let first = before.first().map_or(key, |(key, _)| key.to_vec());
         self.each(first, &end, |row, body| {
             let Row::Numbers(begin, _) = row else { return Ok(false) };
-            if begin > high {
-                return Ok(false);
+            if begin <= high {
+                read += 1;
+                add_run(body, &(low..=high), ids);
             }
-            let items = run_entries(body).map(|(_, item)| item);
-            let ends = [run_entries(body).next(), run_entries(body).next_back()];
-            // Most runs are in the range whole.
-            match ends.iter().flatten().all(|(number, _)| (low..=high).contains(number)) {
-                true => ids.extend(items),
-                false => ids.extend(
-                    run_entries(body)
-                        .filter(|(number, _)| (low..=high).contains(number))
-                        .map(|(_, item)| item),
-                ),
+            Ok(begin <= high)
+        })?;
+        if snapshot.fields.are_due(snapshot.memory, snapshot.meta.items, self.field, read) {
+            // Rows that are damaged elsewhere do not concern this range.
+            if let Ok(runs) = self.runs() {
+                snapshot.fields.keep_runs(self.field, runs);
+            }
+        }
+        Ok(())
+    }
+
+    /// All runs of the field.
+    fn runs(&self) -> Result<Runs<'t>> {
+        let [first, end] = number_bounds(self.view.snapshot.index, self.field);
+        let mut runs = Vec::new();
+        self.each(first, &end, |row, body| {
+            if let Row::Numbers(number, item) = row {
+                runs.push(((number, item), body));
             }
             Ok(true)
-        })
+        })?;
+        Ok(Runs::of(runs))
     }
 
     fn mismatch(&self, name: &str, requested: String) -> Error {
@@ -213,13 +232,13 @@ impl<'t, S: Source<'t>> Rows<'_, '_, 't, S> {
     ) -> Result<RoaringBitmap> {
         let mut ids = Gathered::within(within);
         match test {
-            Test::Exists => self.existing(&mut ids)?,
+            Test::Exists => ids.add_chunks(&self.chunks(None)?),
             Test::In(values) => {
                 // All are checked first.
                 let entries = values.iter().map(|value| self.entry(name, value));
                 for entry in entries.collect::<Result<Vec<_>>>()? {
                     match entry {
-                        Entry::Bytes(bytes) => self.with_value(&bytes, &mut ids)?,
+                        Entry::Bytes(bytes) => ids.add_chunks(&self.chunks(Some(&bytes))?),
                         Entry::Number(number) => {
                             let only = Bound::Included(number);
                             self.in_range(only, only, &mut ids)?;
@@ -239,5 +258,27 @@ impl<'t, S: Source<'t>> Rows<'_, '_, 't, S> {
             }
         }
         Ok(ids.into_set())
+    }
+}
+
+/// Adds the items of a run that have a number in a range to a set.
+fn add_run(body: &[u8], range: &RangeInclusive<u64>, ids: &mut Gathered<'_>) {
+    let ends = [run_entries(body).next(), run_entries(body).next_back()];
+    // Most runs are in the range whole.
+    if ends.iter().flatten().all(|(number, _)| range.contains(number)) {
+        ids.extend(run_entries(body).map(|(_, item)| item));
+    } else {
+        let entries = run_entries(body).filter(|(number, _)| range.contains(number));
+        ids.extend(entries.map(|(_, item)| item));
+    }
+}
+
+/// Adds the items that have a number in a range to a set, from the runs of the field.
+fn add_from(runs: &Runs<'_>, range: RangeInclusive<u64>, ids: &mut Gathered<'_>) {
+    let (low, high) = (*range.start(), *range.end());
+    let between = runs.between(low, high);
+    match runs.set(&between, low, high) {
+        Some(bits) => ids.add_all_bits(bits),
+        None => each_row(runs.bodies(between), |body| body, |body| add_run(body, &range, ids)),
     }
 }

@@ -92,7 +92,12 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
     /// # Errors
     /// [`Error::UnknownField`], [`Error::FieldMismatch`], [`Error::Corrupt`].
     pub(crate) fn matching(&self, condition: &Condition) -> Result<Ids> {
-        self.evaluate(&self.fields()?, condition, None)
+        let kept = &self.snapshot.fields.schema;
+        if let Some(schema) = kept.get() {
+            return self.evaluate(schema, condition, None);
+        }
+        let schema = self.fields()?;
+        self.evaluate(kept.get_or_init(|| schema), condition, None)
     }
 
     /// The items for which a condition holds: as far as they are in `within`, if that is given, and
@@ -120,7 +125,11 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
                         Ids::AllBut(_) => within,
                     };
                     let next = self.evaluate(schema, condition, within)?;
-                    ids = ids.and(next);
+                    ids = match (&condition.0, &ids) {
+                        // It has been looked for within these.
+                        (Node::Test(..), Ids::Only(_)) => next,
+                        _ => ids.and(next),
+                    };
                 }
                 Ok(ids)
             }
