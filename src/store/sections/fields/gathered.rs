@@ -8,9 +8,11 @@ use crate::types::ItemId;
 
 /// The ids of a container of a roaring bitmap, which is built at a time.
 const CONTAINER: u32 = 1 << 16;
-/// A set that asks about fewer than one in so many ids asks chunks for each of its ids, and passes
-/// over chunks without any.
+/// A set of fewer than one in so many ids asks chunks for each of its ids, and passes over chunks
+/// without any.
 const IDS_PER_ASKED: u64 = 64;
+/// The same of one bit an id, where asking costs half as much.
+const BITS_PER_ASKED: u64 = 16;
 /// A set is turned to so many words of bits, or to a word for each of its ids, at most.
 const MAX_WORDS: usize = 1 << 16;
 /// A set of more than one in so many ids is not asked about single ids.
@@ -19,8 +21,6 @@ const IDS_PER_FEW: u64 = 8;
 const BITS_PER_LISTED: usize = 128;
 /// A list of so many ids is turned to bits before more are added.
 const MANY_LISTED: usize = 4096;
-/// A set of fewer than one in so many bits asks for each of its ids.
-const BITS_PER_ASKED: u64 = 32;
 /// Single ids that pass are added so many at a time.
 const PASSED_TOGETHER: usize = 128;
 
@@ -64,8 +64,7 @@ impl<'w> Gathered<'w> {
         let ids = chunks.len() as u64 * u64::from(CHUNK);
         match self.within {
             Some(within) if within.len() * IDS_PER_ASKED <= ids => {
-                let listed = &mut self.listed.list;
-                each_passing(within.iter(), is_in(chunks), |ids| listed.extend_from_slice(ids));
+                ask(chunks, within, &mut self.listed.list);
             }
             _ => each_row(
                 chunks,
@@ -145,14 +144,24 @@ impl<'w> Gathered<'w> {
     }
 }
 
-/// Whether ascending ids are in ascending chunks.
-fn is_in(chunks: &[(ItemId, Chunk<'_>)]) -> impl FnMut(&ItemId) -> bool {
-    let mut chunks = chunks.iter().peekable();
-    move |id| {
-        while chunks.next_if(|(first, _)| *id - *id % CHUNK > *first).is_some() {}
-        chunks.peek().is_some_and(|(first, chunk)| {
-            id.checked_sub(*first).is_some_and(|member| chunk.has(member as u16))
-        })
+/// Adds those ids of a set that are members of chunks, which ascend.
+fn ask(chunks: &[(ItemId, Chunk<'_>)], within: &RoaringBitmap, passing: &mut Vec<ItemId>) {
+    let mut ids = within.iter();
+    let mut next = ids.next();
+    for (first, chunk) in chunks {
+        while next.is_some_and(|id| id < *first) {
+            next = ids.next();
+        }
+        let of_chunk = std::iter::from_fn(|| {
+            let id = next.filter(|id| id - first < CHUNK)?;
+            next = ids.next();
+            Some(id)
+        });
+        each_passing(
+            of_chunk,
+            |id| chunk.has((id - first) as u16),
+            |ids| passing.extend_from_slice(ids),
+        );
     }
 }
 
@@ -296,6 +305,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::format::fields::encode_chunk;
 
     type Asked = Option<BTreeSet<u32>>;
 
@@ -340,6 +350,34 @@ mod tests {
                 expected.retain(|id| asked.contains(id));
             }
             prop_assert!(gathered.into_set().into_iter().eq(expected));
+        }
+
+        #[test]
+        fn chunks_of_a_set_are_what_is_asked_about_of_them(
+            members in prop::collection::btree_map(
+                0..24u32,
+                prop_oneof![
+                    prop::collection::btree_set(0..8192u16, 1..500),
+                    prop::collection::btree_set(0..8192u16, 600..3000),
+                ],
+                0..6,
+            ),
+            asked in asked(),
+        ) {
+            let bodies: Vec<_> = members.iter().map(|(chunk, members)| {
+                let members: Vec<u16> = members.iter().copied().collect();
+                (chunk * CHUNK, encode_chunk(&members).unwrap())
+            }).collect();
+            let chunks: Vec<_> =
+                bodies.iter().map(|(first, body)| (*first, Chunk::of(body).unwrap())).collect();
+            let within = asked.as_ref().map(|asked| asked.iter().copied().collect());
+            let mut gathered = Gathered::within(within.as_ref());
+            gathered.add_chunks(&chunks);
+            let ids = members.iter().flat_map(|(chunk, members)| {
+                members.iter().map(move |member| chunk * CHUNK + u32::from(*member))
+            });
+            let is_asked = |id: &u32| asked.as_ref().is_none_or(|asked| asked.contains(id));
+            prop_assert!(gathered.into_set().into_iter().eq(ids.filter(is_asked)));
         }
     }
 }

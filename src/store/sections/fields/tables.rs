@@ -239,22 +239,30 @@ impl<'t> Runs<'t> {
 /// The items before every `step`th run. `None` if an item has several numbers, or if there are few
 /// for the ids.
 fn sets_before(bodies: &[&[u8]], step: usize) -> Option<Vec<Before>> {
-    let entries: usize = bodies.iter().map(|body| run_entries(body).len()).sum();
-    let items = bodies.iter().flat_map(|body| run_entries(body)).map(|(_, item)| item);
-    let ids = items.max()? as usize + 1;
+    let (mut entries, mut ids) = (0, 0);
+    let each = |body: &&[u8]| {
+        entries += run_entries(body).len();
+        ids = run_entries(body).fold(ids, |ids, (_, item)| ids.max(item as usize + 1));
+    };
+    each_row(bodies, |body| body, each);
     if ids > entries.saturating_mul(MAX_IDS_PER_ENTRY) {
         return None;
     }
     let mut bits = vec![0u8; ids.div_ceil(8)].into_boxed_slice();
-    let mut sets = Vec::with_capacity(PARTS + 1);
+    let (mut sets, mut has_several) = (Vec::with_capacity(PARTS + 1), false);
     for runs in bodies.chunks(step) {
         sets.push(bits.clone());
-        for (_, item) in runs.iter().flat_map(|body| run_entries(body)) {
-            let (byte, bit) = (bits.get_mut(item as usize / 8)?, 1 << (item % 8));
-            if *byte & bit != 0 {
-                return None;
+        let each = |body: &&[u8]| {
+            for (_, item) in run_entries(body) {
+                if let Some(byte) = bits.get_mut(item as usize / 8) {
+                    has_several |= *byte >> (item % 8) & 1 == 1;
+                    *byte |= 1 << (item % 8);
+                }
             }
-            *byte |= bit;
+        };
+        each_row(runs, |body| body, each);
+        if has_several {
+            return None;
         }
     }
     sets.push(bits);
