@@ -4,10 +4,10 @@
 //!
 //! The chunks of a set are kept by whoever reads them first, up to a number that grows with the
 //! index: then all are forgotten. The runs of a field are kept once ranges have read some times as
-//! many as there are, so that this about doubles what they have cost, at most. If every item has one
-//! number of the field at most, a range is the difference of two sets of items below a number. Such
-//! sets are made for [`PARTS`] numbers, with as many runs between any two; runs that the nearest two
-//! do not settle are read. Where items have several numbers, all runs of a range are.
+//! many as there are, so that this about doubles what they have cost, at most. If no item has more
+//! than one number of the field, a range is the difference of two sets of items below a number.
+//! Such sets are made for [`PARTS`] numbers, with as many runs between any two; runs that the
+//! nearest two do not settle are read. Where items have several numbers, all runs of a range are.
 //!
 //! All of it belongs to the snapshot: the next commit begins with none of it.
 
@@ -200,8 +200,8 @@ impl<'t> Runs<'t> {
         at.min(run)..at.max(run)
     }
 
-    /// The items that have numbers from `low` to `high`, one bit each, of some runs that have all of
-    /// these numbers. `None` if to read all of the runs costs less.
+    /// The items that have numbers from `low` to `high`, one bit each, of some runs that have all
+    /// of these numbers. `None` if to read all of the runs costs less.
     pub(super) fn set(&self, runs: &Range<usize>, low: u64, high: u64) -> Option<Vec<u8>> {
         let parts = [runs.start, runs.end].map(|run| self.unsettled(run));
         let read: usize = parts.iter().map(Range::len).sum();
