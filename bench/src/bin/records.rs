@@ -60,17 +60,13 @@ fn main() -> ExitCode {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
     let snapshot = index.snapshot().expect("a snapshot");
     snapshot.warm(u64::MAX).expect("a warm index");
+    let cells = cells(&facts);
     pool.install(|| {
-        let cells = cells(&facts);
-        for cell in &cells {
-            cell.time(&set, &snapshot, &mut report);
-        }
+        cells.iter().for_each(|cell| cell.time(&set, &snapshot, &mut report));
         records(&set, &snapshot, &mut report);
-        drop(snapshot);
-        for cell in &cells {
-            cell.time_anew(&facts, &index);
-        }
     });
+    drop(snapshot);
+    cells.iter().for_each(|cell| cell.time_anew(&facts, &index));
     report.finish()
 }
 
