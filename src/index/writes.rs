@@ -18,9 +18,10 @@ use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::open::read_meta;
 use crate::store::sections::fields::schema;
-use crate::store::sections::ids::view::has_item;
+use crate::store::sections::ids::view::slot_in;
 use crate::store::sections::list::is_upkeep_due;
 use crate::store::sections::records::view::record_in;
+use crate::store::sections::vectors::view::vector_in;
 use crate::training::{Sample, TrainedRange};
 use crate::types::{IndexKind, ItemId};
 use crate::writer::Writer;
@@ -250,7 +251,13 @@ impl<'w> Writes<'w> {
     pub(super) fn contains(&self, item: ItemId) -> Result<bool> {
         self.txn.check()?;
         let place = self.place();
-        Ok(read_meta(place, &self.txn)?.is_some() && has_item(place, &self.txn, item)?)
+        Ok(read_meta(place, &self.txn)?.is_some() && slot_in(place, &self.txn, item)?.is_some())
+    }
+
+    /// The vector of an item, verified.
+    pub(super) fn vector(&self, item: ItemId) -> Result<Option<Vec<f32>>> {
+        self.txn.check()?;
+        vector_in(self.place(), &self.txn, item)
     }
 
     /// The fields of the index.

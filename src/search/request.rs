@@ -7,6 +7,7 @@ use super::beside::Beside;
 use super::deadline::{Deadline, Due};
 use super::effort::{check_goal, ef_for};
 use super::paths::PATHS;
+use super::paths::parameter::Parameter;
 use super::selection::{Items, Restrictions, Selection};
 use crate::defaults;
 use crate::distance::Metric;
@@ -94,12 +95,32 @@ impl Request<'_> {
         Self { deadline, ..self }
     }
 
+    /// # Errors
+    /// [`Error::InvalidParameter`] for an effort of zero, of any kind of index: the cheapest one
+    /// answers, and that may be another one today.
+    fn check_efforts(&self) -> Result<()> {
+        if self.ef_search > 0 && !self.efforts.0.contains(&Some(0)) {
+            return Ok(());
+        }
+        let is_zero = |kind| match kind {
+            IndexKind::Hnsw => self.ef_search == 0,
+            other => self.efforts.of(other) == Some(0),
+        };
+        for path in PATHS.iter().filter(|path| is_zero(path.kind())) {
+            if let [Parameter { name, remedy, .. }, ..] = *path.parameters() {
+                return Err(Error::InvalidParameter { name, value: 0.0, remedy });
+            }
+        }
+        Ok(())
+    }
+
     /// The same with the `ef_search` by which a search of the graph reaches the goal of recall. An
     /// index that has no calibration, of the kind that is asked for or of any, is searched exactly.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`].
     fn with_effort(self, meta: &Meta) -> Result<Self> {
+        self.check_efforts()?;
         let Some(recall) = self.recall else { return Ok(self) };
         check_goal(recall)?;
         let is_known =
