@@ -132,6 +132,10 @@ impl<'w> Writes<'w> {
         &self.txn
     }
 
+    pub(super) fn index_name(&self) -> &str {
+        &self.shared.name
+    }
+
     pub(super) fn place(&self) -> Place<'static> {
         self.shared.place
     }
@@ -149,8 +153,8 @@ impl<'w> Writes<'w> {
         self.check_whole()?;
         // The state remains if `change` panics and the caller catches that.
         self.state = State::Failed;
-        let result =
-            change(&self.writer, &mut self.txn).map_err(|error| self.shared.env.explain(error));
+        let result = change(&self.writer, &mut self.txn)
+            .map_err(|error| self.shared.env.explain(error).in_index(&self.shared.name));
         self.state = match &result {
             Err(Error::MapFull) => State::MapFull,
             Err(error) if !has_changed_nothing(error) => State::Failed,
@@ -194,7 +198,10 @@ impl<'w> Writes<'w> {
     pub(super) fn scale(&self) -> Result<Scale> {
         let scale = read_meta(self.shared.place, &self.txn)?.map_or(Scale::NONE, |meta| meta.scale);
         match self.shared.place.metric.is_trained && !scale.is_trained() {
-            true => Err(Error::NotTrained { index: self.shared.entry.number }),
+            true => {
+                let (index, name) = (self.shared.entry.number, Some(self.shared.name.clone()));
+                Err(Error::NotTrained { index, name })
+            }
             false => Ok(scale),
         }
     }

@@ -146,7 +146,7 @@ impl Request<'_> {
         let has = index_kinds(meta);
         if !has.contains(&kind) {
             let (has, action) = (names(&has), "searched");
-            return Err(Error::KindMismatch { index, kind, has, action });
+            return Err(Error::KindMismatch { index, name: None, kind, has, action });
         }
         // A scan is exact.
         let exact = if kind == IndexKind::Flat { Some(true) } else { self.exact };
