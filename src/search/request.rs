@@ -7,7 +7,6 @@ use super::beside::Beside;
 use super::deadline::{Deadline, Due};
 use super::effort::{check_goal, ef_for};
 use super::paths::PATHS;
-use super::paths::parameter::Parameter;
 use super::selection::{Items, Restrictions, Selection};
 use crate::defaults;
 use crate::distance::Metric;
@@ -107,7 +106,8 @@ impl Request<'_> {
             other => self.efforts.of(other) == Some(0),
         };
         for path in PATHS.iter().filter(|path| is_zero(path.kind())) {
-            if let [Parameter { name, remedy, .. }, ..] = *path.parameters() {
+            if let Some(of) = path.parameters().first() {
+                let (name, remedy) = (of.name, of.remedy);
                 return Err(Error::InvalidParameter { name, value: 0.0, remedy });
             }
         }
