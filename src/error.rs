@@ -274,12 +274,15 @@ pub enum Error {
     /// A query asks for a kind that the index does not have, or the kind that every index has was
     /// to be dropped.
     #[error(
-        "index {index} has the kinds {has}: {kind} cannot be {action}; see Index::add_kind and \
-         drop_kind"
+        "index {} has the kinds {has}: {kind} cannot be {action}; see Index::add_kind and \
+         drop_kind",
+        shown(*index, name)
     )]
     KindMismatch {
         /// The number of the index.
         index: u16,
+        /// Its name, if it was called by an [`Index`](crate::Index).
+        name: Option<String>,
         /// The kind.
         kind: IndexKind,
         /// The kinds that it has.
@@ -289,12 +292,15 @@ pub enum Error {
     },
     /// An index that was opened without a type has a metric unknown to voisin.
     #[error(
-        "index {index} has the metric {metric:?}, which is not known here: open it with \
-         Options::metric, or as an Index of that metric, to add vectors, to link or to search"
+        "index {} has the metric {metric:?}, which is not known here: open it with \
+         Options::metric, or as an Index of that metric, to add vectors, to link or to search",
+        shown(*index, name)
     )]
     UnknownMetric {
         /// The number of the index.
         index: u16,
+        /// Its name, if it was called by an [`Index`](crate::Index).
+        name: Option<String>,
         /// The name of its metric.
         metric: &'static str,
     },
@@ -349,12 +355,15 @@ pub enum Error {
     },
     /// An index that stores `i8` has not been trained.
     #[error(
-        "index {index} stores components as i8, and is not trained: give Writer::train, or \
-         Index::train, a sample of its vectors first"
+        "index {} stores components as i8, and is not trained: give Writer::train, or \
+         Index::train, a sample of its vectors first",
+        shown(*index, name)
     )]
     NotTrained {
-        /// The index.
+        /// The number of the index.
         index: u16,
+        /// Its name, if it was called by an [`Index`](crate::Index).
+        name: Option<String>,
     },
     /// Training for a range so wide that stored vectors could hardly be told apart.
     #[error(
@@ -923,8 +932,19 @@ impl Error {
         if metric.is_known {
             Ok(())
         } else {
-            Err(Self::UnknownMetric { index, metric: metric.name() })
+            Err(Self::UnknownMetric { index, name: None, metric: metric.name() })
         }
+    }
+
+    /// Adds the name of the index to an error that knows only its number.
+    pub(crate) fn in_index(mut self, known: &str) -> Self {
+        if let Self::KindMismatch { name, .. }
+        | Self::UnknownMetric { name, .. }
+        | Self::NotTrained { name, .. } = &mut self
+        {
+            name.get_or_insert_with(|| known.to_owned());
+        }
+        self
     }
 
     /// An index was opened with another kind of item names, by its number.
@@ -943,6 +963,11 @@ impl Error {
             error => error,
         }
     }
+}
+
+/// An index by its name, if that is known, or by its number.
+fn shown(index: u16, name: &Option<String>) -> String {
+    name.as_ref().map_or_else(|| index.to_string(), |name| format!("{name:?}"))
 }
 
 /// The type of an index with this kind of item names.

@@ -251,7 +251,7 @@ impl<'a> Import<'a> {
             return Err(Error::InvalidSource { index, defect });
         }
         if writer.needs_training(wtxn)? {
-            return Err(Error::NotTrained { index: writer.place().index });
+            return Err(Error::NotTrained { index: writer.place().index, name: None });
         }
         let of = writer.place().metric;
         // A source without items creates an index, too.

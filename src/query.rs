@@ -140,7 +140,8 @@ impl<'a, S> Query<'a, S> {
     /// in about proportionally more time. Early termination expands fewer for a query whose
     /// neighbors stand out, and up to twice as many for one whose do not. A value below `k` counts
     /// as `k`; with as many as there are items, the search finds every item that edges lead to.
-    /// [`defaults::EF_SEARCH`](crate::defaults::EF_SEARCH) unless set.
+    /// [`defaults::EF_SEARCH`](crate::defaults::EF_SEARCH) unless set. 0 is an error of the search:
+    /// [`InvalidParameter`](crate::Error::InvalidParameter).
     pub fn ef_search(&mut self, ef: usize) -> &mut Self {
         self.request.ef_search = ef;
         self

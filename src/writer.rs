@@ -30,10 +30,11 @@ use crate::store::range::{check_range, sample_for};
 use crate::store::repair::repair;
 use crate::store::scrub::telling;
 use crate::store::sections::ids::items::items;
-use crate::store::sections::ids::view::has_item;
+use crate::store::sections::ids::view::slot_in;
 use crate::store::sections::list::is_upkeep_due;
 use crate::store::sections::records::edit::check_record;
 use crate::store::sections::records::view::record_in;
+use crate::store::sections::vectors::view::vector_in;
 use crate::store::target::delete_index;
 use crate::training::{Fit, Sample, TrainedRange};
 use crate::types::{IndexKind, ItemId};
@@ -846,7 +847,7 @@ impl<'e, D> Writer<'e, D> {
     /// # Errors
     /// As [`Reader::open`], without [`MissingIndex`](Error::MissingIndex).
     pub fn contains_item(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<bool> {
-        Ok(read_meta(self.place, rtxn)?.is_some() && has_item(self.place, rtxn, item)?)
+        Ok(read_meta(self.place, rtxn)?.is_some() && slot_in(self.place, rtxn, item)?.is_some())
     }
 
     /// The vector of an item as stored: the vector that was added, bit for bit, or rounded to [the
@@ -856,7 +857,7 @@ impl<'e, D> Writer<'e, D> {
     /// # Errors
     /// As [`contains_item`](Self::contains_item).
     pub fn item_vector(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<Option<Vec<f32>>> {
-        self.reader(rtxn)?.map_or(Ok(None), |reader| reader.sound_vector(rtxn, item))
+        vector_in(self.place, rtxn, item)
     }
 
     /// All items and their vectors, ordered by id, verified as in

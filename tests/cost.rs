@@ -361,8 +361,8 @@ fn an_import_holds_a_small_part_of_what_it_reads() {
     assert!(heap <= read / 10, "heap {heap} B");
 }
 
-/// Whether there is an item is one lookup, however many are pending: a copy asks for each of its
-/// items.
+/// An item and its vector are looked up one by one, however many are pending: a copy asks for each
+/// of its items, and programs that change vectors read each.
 #[test]
 fn asking_for_an_item_reads_as_much_however_many_are_pending() {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -379,6 +379,13 @@ fn asking_for_an_item_reads_as_much_however_many_are_pending() {
         assert!(!writer.contains_item(&wtxn, 10_001).unwrap());
         // META and a group of ids, each time.
         assert!(take_cost().values_read <= 4);
+        for item in (0..100).cycle().take(20_000) {
+            assert!(writer.item_vector(&wtxn, item).unwrap().is_some());
+        }
+        // And the value that has the vector.
+        assert_eq!(take_cost().values_read, 3 * 20_000);
+        assert_eq!(writer.item_vector(&wtxn, 10_001).unwrap(), None);
+        assert!(take_cost().values_read <= 2);
     }
 }
 

@@ -37,7 +37,9 @@ impl<D, K: ItemName + sealed::Bytes + ?Sized> Searchable for Index<D, K> {
     type Key = K;
 
     fn answer(query: &Query<'_, Self>, target: Target<'_>) -> Result<Option<Vec<Answer<Self>>>> {
-        query.searched.shared.search(|held| answer_held::<K, _>(held, query, target))
+        let shared = &query.searched.shared;
+        let found = shared.search(|held| answer_held::<K, _>(held, query, target));
+        found.map_err(|error| error.in_index(&shared.name))
     }
 
     type Pinned<'a>
@@ -56,7 +58,8 @@ impl<D, K: ItemName + sealed::Bytes + ?Sized> Searchable for Snapshot<D, K> {
     fn answer(query: &Query<'_, Self>, target: Target<'_>) -> Result<Option<Vec<Answer<Self>>>> {
         query.searched.check_process()?;
         let _searching = query.searched.searching();
-        answer_held::<K, _>(query.searched.held(), query, target)
+        let found = answer_held::<K, _>(query.searched.held(), query, target);
+        found.map_err(|error| error.in_index(query.searched.name()))
     }
 
     type Pinned<'a>
@@ -75,7 +78,8 @@ impl<D, K: ItemName + sealed::Bytes + ?Sized> Pinned for Snapshot<D, K> {
         let _searching = self.searching();
         let held = self.held();
         let view = held.view();
-        look::<K, _, _>((&view, &view), held.place(), held, work)
+        let looked = look::<K, _, _>((&view, &view), held.place(), held, work);
+        looked.map_err(|error| error.in_index(self.name()))
     }
 
     fn commit(&self) -> Result<Option<u64>> {
@@ -100,13 +104,15 @@ impl<D, K: ItemName + sealed::Bytes + ?Sized> Searchable for Batch<'_, D, K> {
         let (place, txn) = (writes.place(), writes.txn());
         if query.named.predicate.is_none() {
             let names = View::new(view.snapshot, Warm::default());
-            return answer::<K, _, _, _>((&view, &names), place, txn, query, target);
+            return answer::<K, _, _, _>((&view, &names), place, txn, query, target)
+                .map_err(|error| error.in_index(writes.index_name()));
         }
         // A write transaction stays on its thread, a nested read transaction does not, and is all
         // that can be read while it is open.
         let nested = Shared::new(place, txn)?;
         let view = View::new(view.snapshot, &nested);
         answer::<K, _, _, _>((&view, &view), place, &nested, query, target)
+            .map_err(|error| error.in_index(writes.index_name()))
     }
 
     type Pinned<'a>
@@ -127,12 +133,14 @@ impl<D, K: ItemName + sealed::Bytes + ?Sized> Pinned for Batch<'_, D, K> {
         let (place, txn) = (writes.place(), writes.txn());
         if work.named.predicate.is_none() {
             let names = View::new(view.snapshot, Warm::default());
-            return look::<K, _, _>((&view, &names), place, txn, work);
+            return look::<K, _, _>((&view, &names), place, txn, work)
+                .map_err(|error| error.in_index(writes.index_name()));
         }
         // As in `answer`.
         let nested = Shared::new(place, txn)?;
         let view = View::new(view.snapshot, &nested);
         look::<K, _, _>((&view, &view), place, &nested, work)
+            .map_err(|error| error.in_index(writes.index_name()))
     }
 
     fn commit(&self) -> Result<Option<u64>> {

@@ -375,7 +375,7 @@ impl<D> Batch<'_, D> {
     /// # Errors
     /// [`Forked`](crate::Error::Forked), [`Corrupt`](crate::Error::Corrupt).
     pub fn vector(&self, item: ItemId) -> Result<Option<Vec<f32>>> {
-        self.writes.reader()?.sound_vector(self.writes.txn(), item)
+        self.writes.vector(item)
     }
 
     /// Whether there is such an item.

@@ -360,7 +360,8 @@ impl FolderSnapshot {
     pub fn index<D, K: ?Sized>(&self, index: &Index<D, K>) -> Result<Snapshot<D, K>> {
         check_folder(&self.env, &index.shared.env)?;
         self.pin.check_process()?;
-        index.shared.at(&self.shared).map(|held| Snapshot::new(held, &self.env)).map_err(|error| {
+        let held = index.shared.at(&self.shared);
+        held.map(|held| Snapshot::new(held, index.name(), &self.env)).map_err(|error| {
             match (error, catalog::names(&self.env, &self.own.txn)) {
                 (Error::MissingIndex(_), Ok(known)) => {
                     catalog::missing(&self.env, index.name(), known)

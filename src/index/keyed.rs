@@ -384,8 +384,8 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// [`Forked`](Error::Forked), [`InvalidItemKey`](Error::InvalidItemKey),
     /// [`Corrupt`](Error::Corrupt), [`CorruptItemKey`](Error::CorruptItemKey).
     pub fn vector(&self, key: impl AsKey<K>) -> Result<Option<Vec<f32>>> {
-        let reader = self.writes.reader()?;
-        self.id(key)?.map_or(Ok(None), |id| reader.sound_vector(self.writes.txn(), id))
+        self.writes.check_process()?;
+        self.id(key)?.map_or(Ok(None), |id| self.writes.vector(id))
     }
 
     /// The same by a key.
@@ -397,8 +397,8 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
 
     /// The same by the bytes of a key.
     pub(super) fn vector_named(&self, key: &[u8]) -> Result<Option<Vec<f32>>> {
-        let reader = self.writes.reader()?;
-        self.id_named(key)?.map_or(Ok(None), |id| reader.sound_vector(self.writes.txn(), id))
+        self.writes.check_process()?;
+        self.id_named(key)?.map_or(Ok(None), |id| self.writes.vector(id))
     }
 
     /// Whether there is such an item.

@@ -334,7 +334,7 @@ impl<D, K: ?Sized> Index<D, K> {
     /// if another process has grown the map and this one holds snapshots or searches for long,
     /// [`Corrupt`](Error::Corrupt).
     pub fn snapshot(&self) -> Result<Snapshot<D, K>> {
-        Ok(Snapshot::new(self.shared.newest()?, &self.shared.env))
+        Ok(Snapshot::new(self.shared.newest()?, &self.shared.name, &self.shared.env))
     }
 
     /// Releases the snapshot that searches of all indexes of the folder share, until the next

@@ -66,6 +66,8 @@ pub struct Snapshot<D, K: ?Sized = ItemId> {
 #[derive(Debug)]
 struct Shared {
     held: Arc<OwnedSnapshot<'static>>,
+    /// The name of the index when the snapshot was taken.
+    name: String,
     hold: Pin,
 }
 
@@ -84,6 +86,10 @@ impl<D, K: ?Sized> fmt::Debug for Snapshot<D, K> {
 impl<D, K: ?Sized> Snapshot<D, K> {
     pub(super) fn held(&self) -> &OwnedSnapshot<'static> {
         &self.shared.held
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.shared.name
     }
 
     pub(super) fn check_process(&self) -> Result<()> {
@@ -110,8 +116,9 @@ impl<D, K: ?Sized> Snapshot<D, K> {
         Query::new(self, k)
     }
 
-    pub(super) fn new(held: Arc<OwnedSnapshot<'static>>, env: &Arc<SharedEnv>) -> Self {
-        Self { shared: Arc::new(Shared { held, hold: Pin::new(env) }), types: PhantomData }
+    pub(super) fn new(held: Arc<OwnedSnapshot<'static>>, name: &str, env: &Arc<SharedEnv>) -> Self {
+        let (name, hold) = (name.to_owned(), Pin::new(env));
+        Self { shared: Arc::new(Shared { held, name, hold }), types: PhantomData }
     }
 
     /// The record of an item, by its id.

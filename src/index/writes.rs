@@ -18,9 +18,10 @@ use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::open::read_meta;
 use crate::store::sections::fields::schema;
-use crate::store::sections::ids::view::has_item;
+use crate::store::sections::ids::view::slot_in;
 use crate::store::sections::list::is_upkeep_due;
 use crate::store::sections::records::view::record_in;
+use crate::store::sections::vectors::view::vector_in;
 use crate::training::{Sample, TrainedRange};
 use crate::types::{IndexKind, ItemId};
 use crate::writer::Writer;
@@ -131,6 +132,10 @@ impl<'w> Writes<'w> {
         &self.txn
     }
 
+    pub(super) fn index_name(&self) -> &str {
+        &self.shared.name
+    }
+
     pub(super) fn place(&self) -> Place<'static> {
         self.shared.place
     }
@@ -148,8 +153,8 @@ impl<'w> Writes<'w> {
         self.check_whole()?;
         // The state remains if `change` panics and the caller catches that.
         self.state = State::Failed;
-        let result =
-            change(&self.writer, &mut self.txn).map_err(|error| self.shared.env.explain(error));
+        let result = change(&self.writer, &mut self.txn)
+            .map_err(|error| self.shared.env.explain(error).in_index(&self.shared.name));
         self.state = match &result {
             Err(Error::MapFull) => State::MapFull,
             Err(error) if !has_changed_nothing(error) => State::Failed,
@@ -193,7 +198,10 @@ impl<'w> Writes<'w> {
     pub(super) fn scale(&self) -> Result<Scale> {
         let scale = read_meta(self.shared.place, &self.txn)?.map_or(Scale::NONE, |meta| meta.scale);
         match self.shared.place.metric.is_trained && !scale.is_trained() {
-            true => Err(Error::NotTrained { index: self.shared.entry.number }),
+            true => {
+                let (index, name) = (self.shared.entry.number, Some(self.shared.name.clone()));
+                Err(Error::NotTrained { index, name })
+            }
             false => Ok(scale),
         }
     }
@@ -250,7 +258,13 @@ impl<'w> Writes<'w> {
     pub(super) fn contains(&self, item: ItemId) -> Result<bool> {
         self.txn.check()?;
         let place = self.place();
-        Ok(read_meta(place, &self.txn)?.is_some() && has_item(place, &self.txn, item)?)
+        Ok(read_meta(place, &self.txn)?.is_some() && slot_in(place, &self.txn, item)?.is_some())
+    }
+
+    /// The vector of an item, verified.
+    pub(super) fn vector(&self, item: ItemId) -> Result<Option<Vec<f32>>> {
+        self.txn.check()?;
+        vector_in(self.place(), &self.txn, item)
     }
 
     /// The fields of the index.

@@ -94,12 +94,33 @@ impl Request<'_> {
         Self { deadline, ..self }
     }
 
+    /// # Errors
+    /// [`Error::InvalidParameter`] for an effort of zero, of any kind of index: the cheapest one
+    /// answers, and that may be another one today.
+    fn check_efforts(&self) -> Result<()> {
+        if self.ef_search > 0 && !self.efforts.0.contains(&Some(0)) {
+            return Ok(());
+        }
+        let is_zero = |kind| match kind {
+            IndexKind::Hnsw => self.ef_search == 0,
+            other => self.efforts.of(other) == Some(0),
+        };
+        for path in PATHS.iter().filter(|path| is_zero(path.kind())) {
+            if let Some(of) = path.parameters().first() {
+                let (name, remedy) = (of.name, of.remedy);
+                return Err(Error::InvalidParameter { name, value: 0.0, remedy });
+            }
+        }
+        Ok(())
+    }
+
     /// The same with the `ef_search` by which a search of the graph reaches the goal of recall. An
     /// index that has no calibration, of the kind that is asked for or of any, is searched exactly.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`].
     fn with_effort(self, meta: &Meta) -> Result<Self> {
+        self.check_efforts()?;
         let Some(recall) = self.recall else { return Ok(self) };
         check_goal(recall)?;
         let is_known =
@@ -125,7 +146,7 @@ impl Request<'_> {
         let has = index_kinds(meta);
         if !has.contains(&kind) {
             let (has, action) = (names(&has), "searched");
-            return Err(Error::KindMismatch { index, kind, has, action });
+            return Err(Error::KindMismatch { index, name: None, kind, has, action });
         }
         // A scan is exact.
         let exact = if kind == IndexKind::Flat { Some(true) } else { self.exact };

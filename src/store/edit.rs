@@ -394,7 +394,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// [`Error::NotTrained`].
     pub(crate) fn check_trained(&self) -> Result<()> {
         if self.place.metric.is_trained && !self.meta.scale.is_trained() {
-            Err(Error::NotTrained { index: self.place.index })
+            Err(Error::NotTrained { index: self.place.index, name: None })
         } else {
             Ok(())
         }
@@ -695,7 +695,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         let Some(section) = section_for(kind) else { return Ok(false) };
         if kind == IndexKind::Flat {
             let has = names(&index_kinds(&self.meta));
-            return Err(Error::KindMismatch { index, kind, has, action: "dropped" });
+            return Err(Error::KindMismatch { index, name: None, kind, has, action: "dropped" });
         }
         if !section.is_present(&self.meta) {
             return Ok(false);

@@ -12,6 +12,7 @@ use crate::store::edit::RowName;
 use crate::store::open::{naming_of, read_meta};
 use crate::store::sections::item_keys::rows::ItemKeys;
 use crate::store::sections::records::view::record_in;
+use crate::store::sections::vectors::view::vector_in;
 use crate::types::ItemId;
 
 impl<D, K: ItemKey + ?Sized> Writer<'_, D, K> {
@@ -193,10 +194,7 @@ impl<D, K: ItemKey + ?Sized> Writer<'_, D, K> {
     /// # Errors
     /// As [`contains_item`](Self::contains_item).
     pub fn item_vector(&self, rtxn: &RoTxn<'_>, key: impl AsKey<K>) -> Result<Option<Vec<f32>>> {
-        match (self.id(rtxn, key)?, self.reader(rtxn)?) {
-            (Some(id), Some(reader)) => reader.sound_vector(rtxn, id),
-            _ => Ok(None),
-        }
+        self.id(rtxn, key)?.map_or(Ok(None), |id| vector_in(self.place, rtxn, id))
     }
 
     /// The record of an item. `None` if it has none, or if there is no such item.

@@ -157,7 +157,9 @@ fn every_metric_and_form_is_created_by_its_name() {
         let index = AnyIndex::create(folder.path(), &of, options()).unwrap();
         assert_eq!((index.metric(), index.form(), index.naming()), (metric, form, "u64 keys"));
         if form == "i8" {
-            assert!(matches!(index.add(1, &row(1)), Err(Error::NotTrained { .. })), "{metric}");
+            let error = index.add(1, &row(1)).unwrap_err();
+            assert!(matches!(error, Error::NotTrained { .. }), "{error}");
+            assert!(error.to_string().starts_with(&format!("index \"{metric} i8\" stores")));
             index.train(&row(1).map(|component| 1.5 * component - 0.2)).unwrap();
         } else {
             assert!(matches!(index.train(&row(1)), Err(Error::NoTraining { .. })), "{metric}");

@@ -57,10 +57,23 @@ fn an_index_without_a_graph_has_nothing_pending_and_answers_exactly() {
     assert_eq!(index.search(10).measure_recall(20).unwrap().mean, 1.0);
     let slow = index.search(10).deadline(Duration::from_secs(60)).by_vector(&query).unwrap();
     assert!(slow.is_complete());
-    assert!(matches!(
-        index.search(1).kind(Hnsw).by_vector(&query),
-        Err(Error::KindMismatch { kind: Hnsw, .. })
-    ));
+    // By its name, whoever is asked.
+    let is_told = |error: Error| {
+        let is_it = matches!(&error, Error::KindMismatch { kind: Hnsw, .. });
+        assert!(is_it && error.to_string().starts_with("index \"main\" has the kinds flat"));
+    };
+    let snapshot = index.snapshot().unwrap();
+    is_told(index.search(1).kind(Hnsw).by_vector(&query).unwrap_err());
+    is_told(index.search(1).kind(Hnsw).pages(&query).map(drop).unwrap_err());
+    is_told(snapshot.search(1).kind(Hnsw).by_vector(&query).unwrap_err());
+    is_told(snapshot.search(1).kind(Hnsw).pages(&query).map(drop).unwrap_err());
+    index
+        .write(|batch| {
+            is_told(batch.search(1).kind(Hnsw).by_vector(&query).unwrap_err());
+            is_told(batch.search(1).kind(Hnsw).pages(&query).map(drop).unwrap_err());
+            voisin::Result::Ok(())
+        })
+        .unwrap();
     assert!(index.search(1).walk_graph().by_vector(&query).is_err());
     index.calibrate().unwrap();
     index.link().unwrap();

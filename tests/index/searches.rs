@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use voisin::distances::{Cosine, Euclidean};
 use voisin::roaring::RoaringBitmap;
-use voisin::{Batch, Codes, Error, Index, Options, Snapshot, Strategy};
+use voisin::{Batch, Codes, Error, Index, IndexKind, Options, Snapshot, Strategy};
 
 use crate::{DIMENSIONS, add, check, create, vector};
 
@@ -98,6 +98,27 @@ fn an_index_and_its_snapshot_answer_with_every_option() {
         snapshot.search(5).by_vector(&[f32::NAN; DIMENSIONS]),
         Err(Error::InvalidQuery { .. })
     ));
+}
+
+#[test]
+fn an_effort_of_nothing_is_refused_whichever_kind_would_answer() {
+    let (_folder, index) = create(Options::new(DIMENSIONS).kinds([IndexKind::Hnsw]));
+    add(&index, 0..300, 1).unwrap();
+    let snapshot = index.snapshot().unwrap();
+    let refused = |name: &str, found: voisin::Result<()>| match found.unwrap_err() {
+        error @ Error::InvalidParameter { value: 0.0, .. } => {
+            assert_eq!(error.to_string(), format!("{name} is 0: use a whole number from 1 on"));
+        }
+        other => panic!("{other}"),
+    };
+    let vector = vector(1, 1);
+    refused("ef", index.search(3).ef_search(0).by_vector(&vector).map(drop));
+    refused("ef", snapshot.search(3).ef_search(0).exact().by_vectors(&vector).map(drop));
+    refused("ef", index.search(3).ef_search(0).pages(&vector).map(drop));
+    refused("ef", index.search(3).ef_search(0).recall(0.9).by_item(7).map(drop));
+    refused("nprobe", index.search(3).nprobe(0).by_vector(&vector).map(drop));
+    refused("nprobe", snapshot.search(3).nprobe(0).count_within(&vector, 1.0).map(drop));
+    assert_eq!(index.search(3).ef_search(1).nprobe(1).by_vector(&vector).unwrap().nns.len(), 3);
 }
 
 #[test]

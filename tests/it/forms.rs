@@ -382,7 +382,7 @@ fn an_index_of_bytes_is_trained_before_its_first_item_and_again_at_any_time() {
     let is_untrained = |result: voisin::Result<()>| {
         let error = result.unwrap_err();
         assert!(
-            matches!(error, Error::NotTrained { index: 0 })
+            matches!(error, Error::NotTrained { index: 0, name: None })
                 && error.to_string().contains("Writer::train"),
             "{error}"
         );

@@ -277,10 +277,11 @@ mod tests {
             Error::MapFull,
             Error::ReadersFull { path: path(), max: 3 },
             Error::NamingMismatch { index: "a".into(), stored: "u64 keys", requested: "u32 ids" },
-            Error::NotTrained { index: 1 },
+            Error::NotTrained { index: 1, name: None },
             Error::InvalidCondition { what: "{}: it names no field".to_owned() },
             Error::KindMismatch {
                 index: 1,
+                name: None,
                 kind: voisin::IndexKind::Hnsw,
                 has: "flat".to_owned(),
                 action: "searched",
@@ -290,7 +291,7 @@ mod tests {
             Error::TenantExists { tenant: "a".into() },
             Error::InvalidTenant { bytes: 0, max: 476 },
             Error::DamagedFile { path: path(), what: "a page".to_owned() },
-            Error::UnknownMetric { index: 1, metric: "mine" },
+            Error::UnknownMetric { index: 1, name: None, metric: "mine" },
             Error::ForeignEnvironment { path: path() },
             Error::UnknownType {
                 metric: "l3".to_owned(),

@@ -5,131 +5,22 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use voisin::{
-    AnyMetric, Condition, Error, Filter, HasRecords, Index, IndexKind, ItemName, Query, Result,
-    Searchable, Searched, Snapshot,
-};
+use voisin::{Error, Filter, IndexKind, Query, Result, Searched};
 
 use crate::conditions::condition_of;
 use crate::errors::refused;
 use crate::filters::KeptFilter;
 use crate::found::{Found, Many, One};
 use crate::found_many::FoundMany;
-use crate::names::Name;
-use crate::records::Record;
+use crate::names::{Name, is_one};
+use crate::searched::{Owned, Start};
+use crate::texts::shown;
 use crate::vectors::{Given, Raw};
-use crate::watch::Watch;
+use crate::watch::{Watch, seconds};
 
 /// Rows of a matrix that are searched together: a scan asks whether to end only after it has
 /// compared a block of vectors with all of them.
 const ROWS_TOGETHER: usize = 4096;
-
-/// A snapshot of what is searched.
-pub(crate) type At<S> = <S as Start>::At;
-
-/// What queries begin with: an index, a snapshot, or a tenant of one.
-pub(crate) trait Start: Searchable<Key: Name> + HasRecords + Sync {
-    /// The same at one commit.
-    type At: Stored + Searchable<Key = Self::Key>;
-
-    fn start(&self, k: usize) -> Query<'_, Self>;
-    fn now(&self) -> Result<Self::At>;
-    /// The number of components of a vector.
-    fn width(&self) -> usize;
-}
-
-/// What is stored at one commit.
-pub(crate) trait Stored: Start<At = Self> {
-    fn all(&self) -> Result<Vec<Owned<Self>>>;
-    /// The names of the items for which a condition holds, in their order.
-    fn matching(&self, condition: &Condition) -> Result<Vec<Owned<Self>>>;
-    fn contains(&self, name: &Owned<Self>) -> Result<bool>;
-    fn vector(&self, name: &Owned<Self>) -> Result<Option<Vec<f32>>>;
-    fn record(&self, name: &Owned<Self>) -> Result<Record>;
-    /// The number of items, or of those for which a condition holds.
-    fn count(&self, condition: Option<&Condition>) -> Result<u64>;
-    /// The index that it is a commit of.
-    fn index(&self) -> &Snapshot<AnyMetric, Self::Key>;
-    /// Whether it is the whole of that index.
-    const IS_WHOLE: bool;
-}
-
-impl<K: ?Sized> Start for Index<AnyMetric, K>
-where
-    Self: Searchable<Key = K>,
-    Snapshot<AnyMetric, K>: Stored + Searchable<Key = K>,
-    K: Name,
-{
-    type At = Snapshot<AnyMetric, K>;
-
-    fn start(&self, k: usize) -> Query<'_, Self> {
-        self.search(k)
-    }
-
-    fn now(&self) -> Result<Snapshot<AnyMetric, K>> {
-        self.snapshot()
-    }
-
-    fn width(&self) -> usize {
-        self.dimensions()
-    }
-}
-
-impl<K: ?Sized> Start for Snapshot<AnyMetric, K>
-where
-    Self: Searchable<Key = K>,
-    K: Name,
-{
-    type At = Self;
-
-    fn start(&self, k: usize) -> Query<'_, Self> {
-        self.search(k)
-    }
-
-    fn now(&self) -> Result<Self> {
-        Ok(self.clone())
-    }
-
-    fn width(&self) -> usize {
-        self.dimensions()
-    }
-}
-
-impl<K: ?Sized> Stored for Snapshot<AnyMetric, K>
-where
-    Self: Searchable<Key = K>,
-    K: Name,
-{
-    fn all(&self) -> Result<Vec<K::Owned>> {
-        K::all(self)
-    }
-
-    fn matching(&self, condition: &Condition) -> Result<Vec<K::Owned>> {
-        K::matching(self, condition)
-    }
-
-    fn contains(&self, name: &K::Owned) -> Result<bool> {
-        K::contains(self, name)
-    }
-
-    fn vector(&self, name: &K::Owned) -> Result<Option<Vec<f32>>> {
-        K::vector(self, name)
-    }
-
-    fn record(&self, name: &K::Owned) -> Result<Record> {
-        K::record(self, name)
-    }
-
-    fn count(&self, condition: Option<&Condition>) -> Result<u64> {
-        condition.map_or_else(|| Ok(self.len()), |condition| Self::count(self, condition))
-    }
-
-    fn index(&self) -> &Self {
-        self
-    }
-
-    const IS_WHOLE: bool = true;
-}
 
 /// The options of a search, as a caller gives them.
 pub(crate) struct Options<'py> {
@@ -149,9 +40,6 @@ pub(crate) struct Options<'py> {
     pub(crate) deadline: Option<f64>,
     pub(crate) codes: bool,
 }
-
-/// The owned names of what is searched.
-pub(crate) type Owned<S> = <<S as Searchable>::Key as ItemName>::Owned;
 
 /// The options of a search of items that are named by `K`.
 pub(crate) struct Asked<K: Name + ?Sized> {
@@ -174,12 +62,20 @@ pub(crate) struct Asked<K: Name + ?Sized> {
 }
 
 /// A set of items: a `Filter`, a condition, or their names.
-fn set<K: Name + ?Sized>(items: &Bound<'_, PyAny>) -> PyResult<Filter<K>> {
+///
+/// # Errors
+/// `NamingMismatch` for what is none of these, with the name of the argument.
+fn set<K: Name + ?Sized>(items: &Bound<'_, PyAny>, argument: &str) -> PyResult<Filter<K>> {
     if let Ok(kept) = items.cast::<KeptFilter>() {
         return kept.get().of::<K>(items.py());
     }
     match condition_of(items)? {
         Some(condition) => Ok(Filter::matching(condition.condition().clone())),
+        None if !is_one(items) && items.try_iter().is_err() => {
+            let given = shown(items);
+            let message = format!("{argument} is {given}: give ids, a condition, or a Filter");
+            Err(refused(items.py(), "NamingMismatch", &message))
+        }
         None => KeptFilter::set::<K>(items),
     }
 }
@@ -201,15 +97,9 @@ impl<K: Name + ?Sized> Asked<K> {
         if let Some(filter) = options.filter {
             match filter.is_callable() && !filter.is_instance_of::<KeptFilter>() {
                 true => predicate = Some(filter.unbind()),
-                false => candidates = Some(set::<K>(&filter)?),
+                false => candidates = Some(set::<K>(&filter, "filter")?),
             }
         }
-        let seconds = |seconds| {
-            Duration::try_from_secs_f64(seconds).map_err(|_| {
-                let message = format!("a deadline of {seconds} s cannot be: use seconds from 0 on");
-                refused(py, "InvalidParameter", &message)
-            })
-        };
         Ok(Self {
             k: options.k,
             ef: options.ef,
@@ -219,13 +109,13 @@ impl<K: Name + ?Sized> Asked<K> {
             recall: options.recall,
             exact: options.exact,
             candidates,
-            excluded: options.exclude.map(|items| set::<K>(&items)).transpose()?,
+            excluded: options.exclude.map(|items| set::<K>(&items, "exclude")).transpose()?,
             prefix: options.prefix,
             predicate,
             radius: options.radius,
             vectors: options.vectors,
             records: options.records,
-            deadline: options.deadline.map(seconds).transpose()?,
+            deadline: seconds(py, "deadline", options.deadline)?,
             codes: options.codes,
         })
     }

@@ -1,83 +1,20 @@
-//! Batches: calls that are written as a whole. Those of tenants are in `batch_tenant.rs`.
+//! Batches: calls that are written as a whole. What they keep until then is in `queue.rs`, those of
+//! tenants are in `batch_tenant.rs`.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use pyo3::prelude::*;
-use voisin::Condition;
 
 use crate::conditions::condition;
 use crate::errors::refused;
-use crate::handle::{Held, Searcher};
+use crate::handle::Searcher;
+use crate::held::Held;
 use crate::index::Index;
 use crate::names::{Handle, Name};
-use crate::records::{self, Record};
-use crate::vectors::{Given, Raw, given};
-use crate::write::{Change, Deleted, names_for, one_of, set_for, some_names, write};
-
-/// Names of items, whatever they are.
-pub(crate) enum Names {
-    Ids(Vec<voisin::ItemId>),
-    Numbers(Vec<u64>),
-    Texts(Vec<String>),
-    Bytes(Vec<Vec<u8>>),
-    Uuids(Vec<[u8; 16]>),
-}
-
-impl Names {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Ids(names) => names.len(),
-            Self::Numbers(names) => names.len(),
-            Self::Texts(names) => names.len(),
-            Self::Bytes(names) => names.len(),
-            Self::Uuids(names) => names.len(),
-        }
-    }
-}
-
-/// Vectors that a batch keeps.
-pub(crate) enum Rows {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-}
-
-impl Rows {
-    fn of(given: &Given<'_>, dimensions: usize) -> Self {
-        match given.raw() {
-            Raw::F64(all) => Self::F64(all.to_vec()),
-            raw => Self::F32(raw.floats(0..given.count(), dimensions).into_owned()),
-        }
-    }
-
-    fn raw(&self) -> Raw<'_> {
-        match self {
-            Self::F32(all) => Raw::F32(all),
-            Self::F64(all) => Raw::F64(all),
-        }
-    }
-}
-
-/// Records that a batch keeps.
-pub(crate) type Records = Option<Vec<Record>>;
-
-pub(crate) enum Queued {
-    Add(Names, Rows, Records),
-    Update(Names, Rows, Records),
-    Delete(Names),
-    DeleteMatching(Condition),
-    SetRecords(Names, Vec<Record>),
-    DropTenants(Names),
-    /// Its name and the new one.
-    RenameTenant(Names),
-}
-
-/// The names of one item or many, as many as there are vectors, where some are given.
-pub(crate) fn some_or_for<K: Name + ?Sized>(
-    ids: &Bound<'_, PyAny>,
-    given: Option<&Given<'_>>,
-) -> PyResult<Vec<K::Owned>> {
-    given.map_or_else(|| some_names::<K>(ids), |given| names_for::<K>(ids, given))
-}
+use crate::queue::{Names, Queue, Queued, changes, queues, some_or_for};
+use crate::vectors::Given;
+use crate::write::{Deleted, one_of, write_within};
 
 /// Changes that are committed as a whole, when the `with` block ends, or not at all, if it ends
 /// with an exception. `Index.batch` makes one.
@@ -105,6 +42,8 @@ pub(crate) fn some_or_for<K: Name + ?Sized>(
 pub(crate) struct PyBatch {
     pub(crate) index: Py<Index>,
     pub(crate) links: bool,
+    /// How long the commit waits for other writers, if not as long as it takes.
+    patience: Option<Duration>,
     /// Whether it is a part of a write to a folder, which commits it.
     is_part: bool,
     /// `None` once it was committed or discarded.
@@ -112,13 +51,13 @@ pub(crate) struct PyBatch {
 }
 
 impl PyBatch {
-    pub(crate) fn new(index: Py<Index>, links: bool) -> Self {
-        Self { index, links, is_part: false, queued: Mutex::new(Some(Vec::new())) }
+    pub(crate) fn new(index: Py<Index>, links: bool, patience: Option<Duration>) -> Self {
+        Self { index, links, patience, is_part: false, queued: Mutex::new(Some(Vec::new())) }
     }
 
     /// A part of a write to a folder.
     pub(crate) fn part(index: Py<Index>, links: bool) -> Self {
-        Self { is_part: true, ..Self::new(index, links) }
+        Self { is_part: true, ..Self::new(index, links, None) }
     }
 
     /// # Errors
@@ -146,6 +85,16 @@ impl PyBatch {
         Ok(())
     }
 
+    pub(crate) fn take(&self) -> Option<Vec<Queued>> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Queue for PyBatch {
+    fn batch<'a>(&'a self, _: Python<'a>) -> &'a PyBatch {
+        self
+    }
+
     fn names(&self, ids: &Bound<'_, PyAny>, given: Option<&Given<'_>>) -> PyResult<Names> {
         Ok(match self.searcher(ids.py()).get().id_type() {
             "u32" => Names::Ids(some_or_for::<voisin::ItemId>(ids, given)?),
@@ -155,93 +104,21 @@ impl PyBatch {
             _ => Names::Texts(some_or_for::<str>(ids, given)?),
         })
     }
-
-    /// Items to be added, by the names that `names` makes for as many vectors.
-    pub(crate) fn rows(
-        &self,
-        vectors: &Bound<'_, PyAny>,
-        records: Option<&Bound<'_, PyAny>>,
-        names: impl FnOnce(&Given<'_>) -> PyResult<Names>,
-    ) -> PyResult<(Names, Rows, Records)> {
-        let shape = self.searcher(vectors.py()).get().shape();
-        let given = given(vectors, shape)?;
-        let records = records::take_for(records, &given)?;
-        Ok((names(&given)?, Rows::of(&given, shape.dimensions), records))
-    }
-
-    pub(crate) fn take(&self) -> Option<Vec<Queued>> {
-        self.queued.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
 }
 
-/// The changes that wait, of an index whose items are named by `K`.
-pub(crate) fn changes<K: Name + ?Sized>(queued: &[Queued]) -> Vec<Change<'_, K>> {
-    // An index has one kind of names.
-    let names = |names| K::of_names(names).unwrap_or_default();
-    queued
-        .iter()
-        .map(|change| match change {
-            Queued::Add(of, rows, records) => {
-                Change::<K>::Add(names(of), rows.raw(), records.as_deref())
-            }
-            Queued::Update(of, rows, records) => {
-                Change::Update(names(of), rows.raw(), records.as_deref())
-            }
-            Queued::Delete(of) => Change::Delete(names(of)),
-            Queued::DeleteMatching(condition) => Change::DeleteMatching(condition),
-            Queued::SetRecords(of, records) => Change::SetRecords(names(of), records),
-            Queued::DropTenants(of) => Change::DropTenants(names(of)),
-            Queued::RenameTenant(of) => Change::RenameTenant(names(of)),
-        })
-        .collect()
-}
+queues!(PyBatch);
 
 fn write_queued<K: Name + ?Sized>(
     py: Python<'_>,
     index: &Handle<K>,
     queued: &[Queued],
-    links: bool,
+    how: (bool, Option<Duration>),
 ) -> PyResult<u64> {
-    write(py, index, &changes(queued), links)
+    write_within(py, index, &changes(queued), how)
 }
 
 #[pymethods]
 impl PyBatch {
-    /// Adds items, or replaces their vectors: see `Index.add`.
-    #[pyo3(signature = (ids, vectors, records = None))]
-    fn add(
-        &self,
-        ids: &Bound<'_, PyAny>,
-        vectors: &Bound<'_, PyAny>,
-        records: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let named = |given: &Given<'_>| self.names(ids, Some(given));
-        let (names, rows, records) = self.rows(vectors, records, named)?;
-        self.queue(ids.py(), Queued::Add(names, rows, records))
-    }
-
-    /// Replaces the vectors of existing items: see `Index.update`.
-    #[pyo3(signature = (ids, vectors, records = None))]
-    fn update(
-        &self,
-        ids: &Bound<'_, PyAny>,
-        vectors: &Bound<'_, PyAny>,
-        records: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let named = |given: &Given<'_>| self.names(ids, Some(given));
-        let (names, rows, records) = self.rows(vectors, records, named)?;
-        self.queue(ids.py(), Queued::Update(names, rows, records))
-    }
-
-    /// Sets the records of existing items: see `Index.set_record`.
-    fn set_record(&self, ids: &Bound<'_, PyAny>, records: &Bound<'_, PyAny>) -> PyResult<()> {
-        let (names, records) = (self.names(ids, None)?, set_for(ids, records)?);
-        if names.len() != records.len() {
-            return Err(records::mismatch(ids.py(), names.len(), records.len()));
-        }
-        self.queue(ids.py(), Queued::SetRecords(names, records))
-    }
-
     /// Deletes items, by their ids or by a condition: see `Index.delete`.
     #[pyo3(signature = (ids = None, *, filter = None))]
     fn delete(
@@ -261,18 +138,22 @@ impl PyBatch {
 
     /// Commits the changes, as the end of the `with` block does, and ends the batch. Returns how
     /// many items were deleted. If it raises, nothing has changed.
+    ///
+    /// Raises:
+    ///     WriteTimeout: another writer has not ended within the `timeout` of the batch.
     fn commit(&self, py: Python<'_>) -> PyResult<u64> {
         self.check_whole(py)?;
         let Some(queued) = self.take() else {
             let message = "this batch has been committed or discarded: begin another one";
             return Err(refused(py, "Closed", message));
         };
+        let how = (self.links, self.patience);
         match &self.searcher(py).get().held(py)? {
-            Held::Ids(index) => write_queued(py, index, &queued, self.links),
-            Held::Numbers(index) => write_queued(py, index, &queued, self.links),
-            Held::Texts(index) => write_queued(py, index, &queued, self.links),
-            Held::Bytes(index) => write_queued(py, index, &queued, self.links),
-            Held::Uuids(index) => write_queued(py, index, &queued, self.links),
+            Held::Ids(index) => write_queued(py, index, &queued, how),
+            Held::Numbers(index) => write_queued(py, index, &queued, how),
+            Held::Texts(index) => write_queued(py, index, &queued, how),
+            Held::Bytes(index) => write_queued(py, index, &queued, how),
+            Held::Uuids(index) => write_queued(py, index, &queued, how),
             // An index is no snapshot.
             _ => Ok(0),
         }

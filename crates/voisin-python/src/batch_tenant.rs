@@ -3,13 +3,12 @@
 
 use pyo3::prelude::*;
 
-use crate::batch::{Names, PyBatch, Queued, some_or_for};
-use crate::handle::Held;
+use crate::batch::PyBatch;
+use crate::held::Held;
 use crate::names::Name;
-use crate::records;
+use crate::queue::{Names, Queue, Queued, queues, some_or_for};
 use crate::tenants::{by_ids, read_only, unsupported, whole};
 use crate::vectors::Given;
-use crate::write::set_for;
 
 /// A tenant in a batch: its changes wait with all others of the batch, and are committed with them.
 /// `Batch.tenant` makes one. Ids are the tenant's.
@@ -31,23 +30,28 @@ pub(crate) struct PyTenantBatch {
     name: Py<PyAny>,
 }
 
-impl PyTenantBatch {
-    /// The names of items in the index.
+impl Queue for PyTenantBatch {
+    fn batch<'a>(&'a self, py: Python<'a>) -> &'a PyBatch {
+        self.batch.bind(py).get()
+    }
+
     fn names(&self, ids: &Bound<'_, PyAny>, given: Option<&Given<'_>>) -> PyResult<Names> {
         let py = ids.py();
         match &self.tenant {
             Held::TextsOf(tenant) => {
                 let ids = some_or_for::<str>(ids, given)?;
-                whole::<str>(py, &ids, |id| tenant.key(id)).map(Names::Texts)
+                whole::<str>(py, ids, |id| tenant.key(id)).map(Names::Texts)
             }
             Held::BytesOf(tenant) => {
                 let ids = some_or_for::<[u8]>(ids, given)?;
-                whole::<[u8]>(py, &ids, |id| tenant.key(id)).map(Names::Bytes)
+                whole::<[u8]>(py, ids, |id| tenant.key(id)).map(Names::Bytes)
             }
             _ => Err(read_only(py)),
         }
     }
 }
+
+queues!(PyTenantBatch);
 
 #[pymethods]
 impl PyTenantBatch {
@@ -57,52 +61,15 @@ impl PyTenantBatch {
         self.name.clone_ref(py)
     }
 
-    /// Adds items, or replaces their vectors: see `Index.add`.
-    #[pyo3(signature = (ids, vectors, records = None))]
-    fn add(
-        &self,
-        ids: &Bound<'_, PyAny>,
-        vectors: &Bound<'_, PyAny>,
-        records: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let batch = self.batch.bind(ids.py()).get();
-        let named = |given: &Given<'_>| self.names(ids, Some(given));
-        let (names, rows, records) = batch.rows(vectors, records, named)?;
-        batch.queue(ids.py(), Queued::Add(names, rows, records))
-    }
-
-    /// Replaces the vectors of existing items: see `Index.update`.
-    #[pyo3(signature = (ids, vectors, records = None))]
-    fn update(
-        &self,
-        ids: &Bound<'_, PyAny>,
-        vectors: &Bound<'_, PyAny>,
-        records: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let batch = self.batch.bind(ids.py()).get();
-        let named = |given: &Given<'_>| self.names(ids, Some(given));
-        let (names, rows, records) = batch.rows(vectors, records, named)?;
-        batch.queue(ids.py(), Queued::Update(names, rows, records))
-    }
-
-    /// Sets the records of existing items: see `Index.set_record`.
-    fn set_record(&self, ids: &Bound<'_, PyAny>, records: &Bound<'_, PyAny>) -> PyResult<()> {
-        let (names, records) = (self.names(ids, None)?, set_for(ids, records)?);
-        if names.len() != records.len() {
-            return Err(records::mismatch(ids.py(), names.len(), records.len()));
-        }
-        self.batch.bind(ids.py()).get().queue(ids.py(), Queued::SetRecords(names, records))
-    }
-
     /// Deletes an item or many, by their ids.
     fn delete(&self, ids: &Bound<'_, PyAny>) -> PyResult<()> {
         let names = self.names(by_ids(ids)?, None)?;
-        self.batch.bind(ids.py()).get().queue(ids.py(), Queued::Delete(names))
+        self.batch(ids.py()).queue(ids.py(), Queued::Delete(names))
     }
 
     /// Deletes all items: see `Index.drop_tenant`.
     fn drop(&self, py: Python<'_>) -> PyResult<()> {
-        self.batch.bind(py).get().drop_tenant(self.name.bind(py))
+        self.batch(py).drop_tenant(self.name.bind(py))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

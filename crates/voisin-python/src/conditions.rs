@@ -1,15 +1,18 @@
 //! Conditions on the fields of records: values that are made once, of dicts or of the expressions
-//! of `_fields.py`, and used by any number of calls.
+//! of `_fields.py`, and used by any number of calls. How they are combined is in
+//! `condition_tree.rs`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pyo3::basic::CompareOp;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use voisin::{Condition, FieldValue};
 
+use crate::condition_tree::{Joint, Step, TooMuch, Tree};
 use crate::errors::{raised, refused};
+use crate::texts::text_of;
 
 /// The value of a field, as Python has it: timestamps are milliseconds since 1970.
 pub(crate) fn value<'py>(py: Python<'py>, value: &FieldValue) -> PyResult<Bound<'py, PyAny>> {
@@ -23,18 +26,14 @@ pub(crate) fn value<'py>(py: Python<'py>, value: &FieldValue) -> PyResult<Bound<
     })
 }
 
-/// A condition and its JSON.
-struct Part {
-    condition: Condition,
-    json: String,
-}
-
 /// A condition on the fields of records: the expressions of `field` make one, and so does a dict,
 /// as JSON has it.
 ///
 /// A dict is `{"and": [..]}`, `{"or": [..]}`, `{"not": {..}}`, or has a `"field"` and one of
 /// `"eq"`, `"in"`, `"between"`, `"at_least"`, `"above"`, `"at_most"`, `"below"`, `"prefix"` and
-/// `"exists"`. Wherever a condition is taken, a dict is, too. `&`, `|` and `~` combine conditions.
+/// `"exists"`. Wherever a condition is taken, a dict is, too. `&`, `|` and `~` combine conditions:
+/// a chain of `&` is one list, however long it is, and so is one of `|`; nested, they can be 200
+/// deep.
 ///
 /// >>> import voisin
 /// >>> news = voisin.Condition({"field": "tag", "eq": "news"})
@@ -45,27 +44,30 @@ struct Part {
 #[pyclass(name = "Condition", module = "voisin", frozen)]
 #[derive(Clone)]
 pub(crate) struct PyCondition {
-    whole: Arc<Part>,
-    /// What it was combined of, and by what: a chain of `&` is one list, however long it is.
-    joined: Option<(Joint, Vec<Arc<Part>>)>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Joint {
-    And,
-    Or,
+    tree: Arc<Tree>,
+    /// What voisin has of it, once it is asked for.
+    condition: Arc<OnceLock<Condition>>,
 }
 
 impl PyCondition {
-    fn of(condition: Condition, json: String) -> Self {
-        Self { whole: Arc::new(Part { condition, json }), joined: None }
+    fn of(tree: Arc<Tree>) -> Self {
+        Self { tree, condition: Arc::default() }
+    }
+
+    /// A tree that was made of others.
+    ///
+    /// # Errors
+    /// `InvalidCondition` if it is too deep or too large.
+    fn of_made(py: Python<'_>, tree: Result<Tree, TooMuch>) -> PyResult<Self> {
+        let tree = tree.map_err(|too| refused(py, "InvalidCondition", &too.to_string()))?;
+        Ok(Self::of(Arc::new(tree)))
     }
 
     /// # Errors
     /// `InvalidCondition`.
     fn of_json(py: Python<'_>, json: &str) -> PyResult<Self> {
         let condition = Condition::from_json(json).map_err(|error| raised(py, &error))?;
-        Ok(Self::of(condition, json.to_owned()))
+        Ok(Self::of(Arc::new(Tree::leaf(condition, json.to_owned()))))
     }
 
     fn of_dict(dict: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -75,26 +77,13 @@ impl PyCondition {
         Self::of_json(py, json.cast::<PyString>()?.to_str()?)
     }
 
-    fn join(&self, other: &Self, joint: Joint) -> Self {
-        let mut parts = Vec::new();
-        for one in [self, other] {
-            match &one.joined {
-                Some((by, joined)) if *by == joint => parts.extend(joined.iter().cloned()),
-                _ => parts.push(Arc::clone(&one.whole)),
-            }
-        }
-        let conditions = parts.iter().map(|part| part.condition.clone());
-        let (condition, name) = match joint {
-            Joint::And => (Condition::all(conditions), "and"),
-            Joint::Or => (Condition::any(conditions), "or"),
-        };
-        let json: Vec<_> = parts.iter().map(|part| part.json.as_str()).collect();
-        let json = format!("{{\"{name}\":[{}]}}", json.join(","));
-        Self { whole: Arc::new(Part { condition, json }), joined: Some((joint, parts)) }
+    fn join(py: Python<'_>, joint: Joint, parts: [&Self; 2]) -> PyResult<Self> {
+        let parts = parts.map(|part| Arc::clone(&part.tree));
+        Self::of_made(py, Tree::join(joint, parts.to_vec()))
     }
 
     pub(crate) fn condition(&self) -> &Condition {
-        &self.whole.condition
+        self.condition.get_or_init(|| self.tree.condition())
     }
 
     /// As Python shows it.
@@ -143,38 +132,40 @@ impl PyCondition {
     #[pyo3(signature = (condition, /))]
     fn new(condition: &Bound<'_, PyAny>) -> PyResult<Self> {
         match condition.cast::<PyString>() {
-            Ok(json) => Self::of_json(condition.py(), json.to_str()?),
+            Ok(json) => {
+                let json = text_of(json, "InvalidCondition", "the condition")?;
+                Self::of_json(condition.py(), json)
+            }
             Err(_) => self::condition(condition),
         }
     }
 
     /// The condition as a dict.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        py.import("json")?.getattr("loads")?.call1((&self.whole.json,))
+        py.import("json")?.getattr("loads")?.call1((self.tree.json(),))
     }
 
     /// Both conditions hold.
     fn __and__(&self, other: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Ok(self.join(&condition(other)?, Joint::And))
+        Self::join(other.py(), Joint::And, [self, &condition(other)?])
     }
 
     /// At least one of the two conditions holds.
     fn __or__(&self, other: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Ok(self.join(&condition(other)?, Joint::Or))
+        Self::join(other.py(), Joint::Or, [self, &condition(other)?])
     }
 
     fn __rand__(&self, other: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Ok(condition(other)?.join(self, Joint::And))
+        Self::join(other.py(), Joint::And, [&condition(other)?, self])
     }
 
     fn __ror__(&self, other: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Ok(condition(other)?.join(self, Joint::Or))
+        Self::join(other.py(), Joint::Or, [&condition(other)?, self])
     }
 
     /// The condition does not hold: also for items without a record.
-    fn __invert__(&self) -> Self {
-        let Part { condition, json } = &*self.whole;
-        Self::of(condition.clone().not(), format!("{{\"not\":{json}}}"))
+    fn __invert__(&self, py: Python<'_>) -> PyResult<Self> {
+        Self::of_made(py, Tree::not(Arc::clone(&self.tree)))
     }
 
     fn __bool__(&self, py: Python<'_>) -> PyResult<bool> {
@@ -188,19 +179,56 @@ impl PyCondition {
         let (Ok(other), CompareOp::Eq | CompareOp::Ne) = (other.cast::<Self>(), operator) else {
             return Ok(py.NotImplemented());
         };
-        let is_equal = self.whole.condition == other.get().whole.condition;
+        let is_equal = self.condition() == other.get().condition();
         let answer = is_equal == matches!(operator, CompareOp::Eq);
         Ok(answer.into_pyobject(py)?.to_owned().into_any().unbind())
     }
 
+    /// By its parts in a list, so that neither its depth nor its length matters.
     fn __reduce__<'py>(
         slf: &Bound<'py, Self>,
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
-        let arguments = (slf.get().whole.json.as_str(),).into_pyobject(slf.py())?;
-        Ok((slf.get_type().into_any(), arguments))
+        let (py, tree) = (slf.py(), &slf.get().tree);
+        if let Some(json) = tree.leaf_json() {
+            return Ok((slf.get_type().into_any(), (json,).into_pyobject(py)?));
+        }
+        let restore = py.import("voisin._fields")?.getattr("_restored")?;
+        let steps = PyList::new(py, tree.steps())?;
+        Ok((restore, (steps,).into_pyobject(py)?))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         Ok(format!("Condition({})", self.shown(py)?))
+    }
+}
+
+/// The condition whose parts `__reduce__` has listed: for `_restored` of `_fields.py`.
+///
+/// # Errors
+/// `InvalidCondition`.
+#[pyfunction]
+pub(crate) fn _restored_condition(py: Python<'_>, steps: Vec<Step>) -> PyResult<PyCondition> {
+    let broken =
+        || refused(py, "InvalidCondition", "a pickle of a condition is broken: make it anew");
+    let mut made: Vec<PyCondition> = Vec::new();
+    for Step(what, count) in steps {
+        let next = match (what.as_str(), count) {
+            (json, None) => PyCondition::of_json(py, json)?,
+            ("not", Some(_)) => {
+                let of = made.pop().ok_or_else(broken)?;
+                PyCondition::of_made(py, Tree::not(of.tree))?
+            }
+            (name, Some(count)) => {
+                let joint = Joint::of_name(name).ok_or_else(broken)?;
+                let from = made.len().checked_sub(count).ok_or_else(broken)?;
+                let parts = made.drain(from..).map(|part| part.tree).collect();
+                PyCondition::of_made(py, Tree::join(joint, parts))?
+            }
+        };
+        made.push(next);
+    }
+    match (made.pop(), made.is_empty()) {
+        (Some(whole), true) => Ok(whole),
+        _ => Err(broken()),
     }
 }

@@ -4,6 +4,8 @@
 //! kind of the error, its value, the limit, and the remedy, in words of Python's functions.
 //! Nothing panics across the border: what panics in voisin becomes an `InternalError`.
 
+use std::time::Duration;
+
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -228,6 +230,16 @@ pub(crate) fn refused_value(
 ) -> PyErr {
     let values = (Value::Int(value), limit.map_or(Value::None, Value::Int));
     exception(py, kind, "caller", message, values)
+}
+
+/// The exception for a write that has waited for another writer for so long.
+pub(crate) fn late(py: Python<'_>, waited: Duration) -> PyErr {
+    let message = format!(
+        "another writer has not ended within {waited:?}, and nothing has changed: try again, or \
+         wait longer (timeout=)"
+    );
+    let values = (Value::Float(waited.as_secs_f64()), Value::None);
+    exception(py, "WriteTimeout", "operator", &message, values)
 }
 
 /// The exception of a panic, which is a bug of voisin.

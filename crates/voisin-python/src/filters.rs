@@ -3,9 +3,12 @@
 use pyo3::prelude::*;
 use voisin::{Filter, ItemId};
 
+use crate::asked::check_prefix;
 use crate::conditions::condition_of;
 use crate::errors::{raised, refused};
+use crate::handle::Searcher;
 use crate::names::Name;
+use crate::texts;
 use crate::write::some_names;
 
 /// A filter by whatever names items.
@@ -72,5 +75,43 @@ impl KeptFilter {
 impl KeptFilter {
     fn __repr__(&self) -> String {
         format!("<Filter of {}>", self.what)
+    }
+}
+
+#[pymethods]
+impl Searcher {
+    /// A set of items that is kept for many searches: the items with these ids, those for which a
+    /// condition holds, or, where ids are strings, all whose ids begin with `prefix`.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 2, fields={"tag": "keyword"})
+    /// >>> index.add([1, 2, 3], [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], [{"tag": "a"}] * 3)
+    /// >>> index.search([0.0, 1.0], filter=index.filter([1, 2])).ids
+    /// array([2, 1])
+    /// >>> len(index.search([0.0, 1.0], filter=index.filter(voisin.field("tag") == "a")))
+    /// 3
+    #[pyo3(signature = (ids = None, *, prefix = None))]
+    fn filter(
+        &self,
+        py: Python<'_>,
+        ids: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = texts::prefix)] prefix: Option<String>,
+    ) -> PyResult<KeptFilter> {
+        check_prefix(py, prefix.as_deref(), self.id_type() == "str")?;
+        match (ids, prefix) {
+            (Some(ids), None) => match self.id_type() {
+                "u32" => KeptFilter::new::<ItemId>(ids),
+                "u64" => KeptFilter::new::<u64>(ids),
+                "bytes" => KeptFilter::new::<[u8]>(ids),
+                "uuid" => KeptFilter::new::<[u8; 16]>(ids),
+                _ => KeptFilter::new::<str>(ids),
+            },
+            (None, Some(prefix)) => Ok(KeptFilter::prefix(&prefix)),
+            _ => {
+                let message =
+                    "a filter is of ids, of a condition, or of a prefix: give one of these";
+                Err(refused(py, "InvalidParameter", message))
+            }
+        }
     }
 }

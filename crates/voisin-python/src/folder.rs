@@ -9,13 +9,14 @@ use voisin::{Options, Result};
 
 use crate::errors::{not_pickled, refused};
 use crate::folder_write::FolderWrite;
-use crate::handle::{Held, Searcher, with_block};
+use crate::handle::{Searcher, with_block};
+use crate::held::Held;
 use crate::index::Index;
 use crate::opening::open_in;
 use crate::settings::Settings;
 use crate::tables::{Database, Table};
 use crate::upkeep::Snapshot;
-use crate::watch::{detached, detached_write};
+use crate::watch::{detached, detached_write, seconds};
 use crate::whole;
 
 /// What can be looked up in a folder: an index, by its handle or its name.
@@ -165,11 +166,13 @@ impl Folder {
     }
 
     /// Begins a write to any of its indexes and tables, whose changes are committed as a whole when
-    /// its `with` block ends: see `FolderWrite`. `link` is as for `Index.add`.
-    #[pyo3(signature = (*, link = true))]
-    fn write(slf: &Bound<'_, Self>, link: bool) -> PyResult<FolderWrite> {
+    /// its `with` block ends: see `FolderWrite`. `link` is as for `Index.add`, `timeout` as for
+    /// `Index.batch`.
+    #[pyo3(signature = (*, link = true, timeout = None))]
+    fn write(slf: &Bound<'_, Self>, link: bool, timeout: Option<f64>) -> PyResult<FolderWrite> {
         slf.get().get(slf.py())?;
-        Ok(FolderWrite::new(slf.clone().unbind(), link))
+        let patience = seconds(slf.py(), "timeout", timeout)?;
+        Ok(FolderWrite::new(slf.clone().unbind(), link, patience))
     }
 
     /// All its indexes and tables at the newest commit, for as long as it is held: see

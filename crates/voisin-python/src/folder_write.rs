@@ -1,15 +1,17 @@
 //! Writes to a folder: calls for several indexes and tables that are written as a whole.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use voisin::FolderTxn;
 
-use crate::batch::{PyBatch, Queued, changes};
+use crate::batch::PyBatch;
 use crate::errors::refused;
 use crate::folder::{Folder, Which};
-use crate::handle::Held;
+use crate::held::Held;
 use crate::names::{Handle, Name};
+use crate::queue::{Queued, changes};
 use crate::tables::{Row, Rows, TableWrite};
 use crate::watch::Watch;
 use crate::write::{Failure, make_all};
@@ -41,6 +43,8 @@ use crate::write::{Failure, make_all};
 pub(crate) struct FolderWrite {
     folder: Py<Folder>,
     links: bool,
+    /// How long the commit waits for other writers, if not as long as it takes.
+    patience: Option<Duration>,
     /// `None` once it was committed or discarded.
     parts: Mutex<Option<Parts>>,
     rows: Rows,
@@ -60,9 +64,9 @@ fn ended(py: Python<'_>) -> PyErr {
 }
 
 impl FolderWrite {
-    pub(crate) fn new(folder: Py<Folder>, links: bool) -> Self {
+    pub(crate) fn new(folder: Py<Folder>, links: bool, patience: Option<Duration>) -> Self {
         let rows = Arc::new(Mutex::new(Some(Vec::new())));
-        Self { folder, links, parts: Mutex::new(Some(Vec::new())), rows }
+        Self { folder, links, patience, parts: Mutex::new(Some(Vec::new())), rows }
     }
 
     fn take(&self) -> Option<(Parts, Vec<Row>)> {
@@ -123,6 +127,9 @@ impl FolderWrite {
 
     /// Commits the changes, as the end of the `with` block does, and ends the write. Returns how
     /// many items were deleted. If it raises, nothing has changed.
+    ///
+    /// Raises:
+    ///     WriteTimeout: another writer has not ended within the `timeout` of the write.
     fn commit(&self, py: Python<'_>) -> PyResult<u64> {
         let (parts, rows) = self.take().ok_or_else(|| ended(py))?;
         let (folder, links) = (self.folder.bind(py).get().get(py)?, self.links);
@@ -132,7 +139,7 @@ impl FolderWrite {
             Ok(Part { held, queued: batch.take().unwrap_or_default() })
         };
         let parts = parts.iter().map(part).collect::<PyResult<Vec<_>>>()?;
-        let watch = Arc::new(Watch::new(None));
+        let watch = Arc::new(Watch::patient(self.patience));
         let written = watch.write_any(py, || {
             folder.try_write(|txn| -> Result<u64, Failure> {
                 let mut deleted = 0;
@@ -159,7 +166,7 @@ impl FolderWrite {
                 Ok(deleted)
             })
         })?;
-        written.map_err(|failure| failure.raised(py))
+        written.map_err(|failure| failure.raised(py, &watch))
     }
 
     /// Drops the changes.

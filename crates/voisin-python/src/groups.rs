@@ -4,12 +4,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use voisin::Result;
 
-use crate::asked::{Asked, Owned, Start};
+use crate::asked::Asked;
 use crate::conditions::value;
 use crate::facts;
 use crate::found::hits;
 use crate::names::Name;
 use crate::query::{PyQuery, each, with_components};
+use crate::searched::{Owned, Start};
 use crate::vectors::Raw;
 use crate::watch::Watch;
 use crate::whole;

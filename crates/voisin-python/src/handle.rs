@@ -1,76 +1,20 @@
 //! What can be searched: an index, or a snapshot of one. What is stored in it is looked up in
-//! `stored.rs`.
+//! `stored.rs`, and `held.rs` has its handle of voisin's.
 
 use std::sync::{PoisonError, RwLock};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use voisin::{AnyIndex, AnyMetric, ItemId, Snapshot, Tenant};
+use voisin::AnyIndex;
 
 use crate::asked::{self, Asked, Options};
 use crate::errors::refused;
-use crate::filters::KeptFilter;
-use crate::names::Handle;
+use crate::held::{Held, each_held};
 use crate::query::PyQuery;
-use crate::vectors::{Shape, given};
+use crate::texts;
+use crate::vectors::{Shape, queried};
 use crate::watch::{CancelToken, Watch};
 use crate::whole;
-
-/// An index or a snapshot, whatever names its items.
-#[derive(Clone)]
-pub(crate) enum Held {
-    Ids(Handle<ItemId>),
-    Numbers(Handle<u64>),
-    Texts(Handle<str>),
-    Bytes(Handle<[u8]>),
-    Uuids(Handle<[u8; 16]>),
-    IdsAt(Snapshot<AnyMetric>),
-    NumbersAt(Snapshot<AnyMetric, u64>),
-    TextsAt(Snapshot<AnyMetric, str>),
-    BytesAt(Snapshot<AnyMetric, [u8]>),
-    UuidsAt(Snapshot<AnyMetric, [u8; 16]>),
-    // Tenants of an index and of a snapshot.
-    TextsOf(Tenant<Handle<str>>),
-    BytesOf(Tenant<Handle<[u8]>>),
-    TextsOfAt(Tenant<Snapshot<AnyMetric, str>>),
-    BytesOfAt(Tenant<Snapshot<AnyMetric, [u8]>>),
-}
-
-/// Evaluates the same expression on what is held.
-macro_rules! each_held {
-    ($self:expr, $searched:ident => $work:expr) => {
-        match $self {
-            Held::Ids($searched) => $work,
-            Held::Numbers($searched) => $work,
-            Held::Texts($searched) => $work,
-            Held::Bytes($searched) => $work,
-            Held::Uuids($searched) => $work,
-            Held::IdsAt($searched) => $work,
-            Held::NumbersAt($searched) => $work,
-            Held::TextsAt($searched) => $work,
-            Held::BytesAt($searched) => $work,
-            Held::UuidsAt($searched) => $work,
-            Held::TextsOf($searched) => $work,
-            Held::BytesOf($searched) => $work,
-            Held::TextsOfAt($searched) => $work,
-            Held::BytesOfAt($searched) => $work,
-        }
-    };
-}
-
-pub(crate) use each_held;
-
-impl From<AnyIndex> for Held {
-    fn from(index: AnyIndex) -> Self {
-        match index {
-            AnyIndex::Ids(index) => Self::Ids(index),
-            AnyIndex::Numbers(index) => Self::Numbers(index),
-            AnyIndex::Texts(index) => Self::Texts(index),
-            AnyIndex::Bytes(index) => Self::Bytes(index),
-            AnyIndex::Uuids(index) => Self::Uuids(index),
-        }
-    }
-}
 
 /// The exception for what has been closed.
 pub(crate) fn closed(py: Python<'_>) -> PyErr {
@@ -207,14 +151,16 @@ impl Searcher {
     ///     vector: an array of shape `(dimensions,)`, or `(n, dimensions)`. Contiguous arrays of
     ///         `float32` and `float64` are used where they are, those of `float16`, `int8`,
     ///         `uint8` and, in an index of `"bits"`, packed bits (`numpy.packbits`) are converted
-    ///         by voisin, and everything else by numpy. Do not write to an array meanwhile.
-    ///     k: the number of items to find.
-    ///     ef: how many candidates a search of the graph expands: more find more, in more time.
+    ///         by voisin, and everything else by numpy. Masked elements are refused. Do not write
+    ///         to an array meanwhile.
+    ///     k: the number of items to find; 0 finds none.
+    ///     ef: how many candidates a search of the graph expands, at least 1: more find more, in
+    ///         more time. Fewer than `k` count as `k`.
     ///     recall: instead of `ef`, the share of true neighbors to find on average, such as 0.95.
     ///     exact: True compares with all vectors; False searches the graph in any case.
     ///     kind: the kind of index to search by, such as `"hnsw"` or `"ivf"`; the one that costs
     ///         the least unless given. `Index.kinds` tells which ones there are.
-    ///     nprobe: how many inverted lists a search by `"ivf"` reads.
+    ///     nprobe: how many inverted lists a search by `"ivf"` reads, at least 1.
     ///     parameters: options by name in a text, as a configuration has them: `"ef=80,nprobe=16"`.
     ///     filter: only these items: a condition on the fields of their records (of `field`, or a
     ///         dict), their ids (an array, a list, a set), a `Filter`, or a function of an id that
@@ -254,12 +200,12 @@ impl Searcher {
         #[pyo3(from_py_with = whole::ef)] ef: Option<usize>,
         recall: Option<f64>,
         exact: Option<bool>,
-        kind: Option<String>,
+        #[pyo3(from_py_with = texts::kind)] kind: Option<String>,
         #[pyo3(from_py_with = whole::nprobe)] nprobe: Option<usize>,
-        parameters: Option<String>,
+        #[pyo3(from_py_with = texts::parameters)] parameters: Option<String>,
         filter: Option<Bound<'py, PyAny>>,
         exclude: Option<Bound<'py, PyAny>>,
-        prefix: Option<String>,
+        #[pyo3(from_py_with = texts::prefix)] prefix: Option<String>,
         radius: Option<f32>,
         vectors: bool,
         records: bool,
@@ -268,7 +214,7 @@ impl Searcher {
         cancel: Option<&CancelToken>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = vector.py();
-        let given = given(vector, self.shape)?;
+        let given = queried(vector, self.shape)?;
         let options = Options {
             k,
             ef,
@@ -316,12 +262,12 @@ impl Searcher {
         #[pyo3(from_py_with = whole::ef)] ef: Option<usize>,
         recall: Option<f64>,
         exact: Option<bool>,
-        kind: Option<String>,
+        #[pyo3(from_py_with = texts::kind)] kind: Option<String>,
         #[pyo3(from_py_with = whole::nprobe)] nprobe: Option<usize>,
-        parameters: Option<String>,
+        #[pyo3(from_py_with = texts::parameters)] parameters: Option<String>,
         filter: Option<Bound<'py, PyAny>>,
         exclude: Option<Bound<'py, PyAny>>,
-        prefix: Option<String>,
+        #[pyo3(from_py_with = texts::prefix)] prefix: Option<String>,
         radius: Option<f32>,
         vectors: bool,
         records: bool,
@@ -367,12 +313,12 @@ impl Searcher {
         #[pyo3(from_py_with = whole::ef)] ef: Option<usize>,
         recall: Option<f64>,
         exact: Option<bool>,
-        kind: Option<String>,
+        #[pyo3(from_py_with = texts::kind)] kind: Option<String>,
         #[pyo3(from_py_with = whole::nprobe)] nprobe: Option<usize>,
-        parameters: Option<String>,
+        #[pyo3(from_py_with = texts::parameters)] parameters: Option<String>,
         filter: Option<Bound<'_, PyAny>>,
         exclude: Option<Bound<'_, PyAny>>,
-        prefix: Option<String>,
+        #[pyo3(from_py_with = texts::prefix)] prefix: Option<String>,
         radius: Option<f32>,
         vectors: bool,
         records: bool,
@@ -417,40 +363,5 @@ impl Searcher {
     ) -> PyResult<Bound<'py, PyAny>> {
         let work = slf.py().import("voisin._aio")?.getattr("search")?;
         work.call((slf, vector, k), options)
-    }
-
-    /// A set of items that is kept for many searches: the items with these ids, those for which a
-    /// condition holds, or, where ids are strings, all whose ids begin with `prefix`.
-    ///
-    /// >>> import tempfile, voisin
-    /// >>> index = voisin.create(tempfile.mkdtemp(), 2, fields={"tag": "keyword"})
-    /// >>> index.add([1, 2, 3], [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], [{"tag": "a"}] * 3)
-    /// >>> index.search([0.0, 1.0], filter=index.filter([1, 2])).ids
-    /// array([2, 1])
-    /// >>> len(index.search([0.0, 1.0], filter=index.filter(voisin.field("tag") == "a")))
-    /// 3
-    #[pyo3(signature = (ids = None, *, prefix = None))]
-    fn filter(
-        &self,
-        py: Python<'_>,
-        ids: Option<&Bound<'_, PyAny>>,
-        prefix: Option<String>,
-    ) -> PyResult<KeptFilter> {
-        asked::check_prefix(py, prefix.as_deref(), self.id_type == "str")?;
-        match (ids, prefix) {
-            (Some(ids), None) => match self.id_type {
-                "u32" => KeptFilter::new::<ItemId>(ids),
-                "u64" => KeptFilter::new::<u64>(ids),
-                "bytes" => KeptFilter::new::<[u8]>(ids),
-                "uuid" => KeptFilter::new::<[u8; 16]>(ids),
-                _ => KeptFilter::new::<str>(ids),
-            },
-            (None, Some(prefix)) => Ok(KeptFilter::prefix(&prefix)),
-            _ => {
-                let message =
-                    "a filter is of ids, of a condition, or of a prefix: give one of these";
-                Err(refused(py, "InvalidParameter", message))
-            }
-        }
     }
 }

@@ -9,17 +9,14 @@ use voisin::AnyIndex;
 
 use crate::batch::PyBatch;
 use crate::conditions::condition;
-use crate::handle::{Held, Searcher};
+use crate::handle::Searcher;
+use crate::held::Held;
 use crate::load::{Load, load};
-use crate::names::{Handle, Name};
-use crate::records::{self, Record};
 use crate::settings::{self, Settings};
-use crate::vectors::{Shape, given};
-use crate::watch::{CancelToken, detached, detached_write};
+use crate::vectors::Shape;
+use crate::watch::{CancelToken, detached, detached_write, seconds};
 use crate::whole;
-use crate::write::{
-    Change, Deleted, names_for, one_of, set_for, some_names, update_matching, write,
-};
+use crate::write::{Change, Deleted, delete, one_of, put, set, update_matching, write};
 
 /// An index: vectors in a folder, searched by any number of threads and processes while one of them
 /// writes. `create`, `open` and `open_or_create` make one.
@@ -76,11 +73,11 @@ pub(crate) fn held(slf: &Bound<'_, Index>) -> PyResult<Held> {
 macro_rules! each_index {
     ($slf:expr, $index:ident => $work:expr) => {
         match &$crate::index::held($slf)? {
-            $crate::handle::Held::Ids($index) => $work,
-            $crate::handle::Held::Numbers($index) => $work,
-            $crate::handle::Held::Texts($index) => $work,
-            $crate::handle::Held::Bytes($index) => $work,
-            $crate::handle::Held::Uuids($index) => $work,
+            $crate::held::Held::Ids($index) => $work,
+            $crate::held::Held::Numbers($index) => $work,
+            $crate::held::Held::Texts($index) => $work,
+            $crate::held::Held::Bytes($index) => $work,
+            $crate::held::Held::Uuids($index) => $work,
             // A snapshot, which an index never holds.
             _ => return Err($crate::handle::closed($slf.py())),
         }
@@ -88,24 +85,6 @@ macro_rules! each_index {
 }
 
 pub(crate) use each_index;
-
-/// Adds items, or replaces the vectors of those that must be there.
-fn put<K: Name + ?Sized>(
-    index: &Handle<K>,
-    ids: &Bound<'_, PyAny>,
-    (vectors, records): (&Bound<'_, PyAny>, Option<&Bound<'_, PyAny>>),
-    shape: Shape,
-    (links, is_update): (bool, bool),
-) -> PyResult<()> {
-    let given = given(vectors, shape)?;
-    let names = names_for::<K>(ids, &given)?;
-    let records = records::take_for(records, &given)?;
-    let change = match is_update {
-        true => Change::Update(&names, given.raw(), records.as_deref()),
-        false => Change::Add(&names, given.raw(), records.as_deref()),
-    };
-    write(ids.py(), index, &[change], links).map(drop)
-}
 
 #[pymethods]
 impl Index {
@@ -166,7 +145,7 @@ impl Index {
         link: bool,
     ) -> PyResult<()> {
         let shape = searcher(slf).shape();
-        each_index!(slf, index => put(index, ids, (vectors, records), shape, (link, false)))
+        each_index!(slf, index => put(index, ids, Ok, (vectors, records), shape, (link, false)))
     }
 
     /// Replaces the vectors of existing items, and their records, if any are given, and commits:
@@ -183,7 +162,7 @@ impl Index {
         link: bool,
     ) -> PyResult<()> {
         let shape = searcher(slf).shape();
-        each_index!(slf, index => put(index, ids, (vectors, records), shape, (link, true)))
+        each_index!(slf, index => put(index, ids, Ok, (vectors, records), shape, (link, true)))
     }
 
     /// Sets the records of existing items, without touching their vectors, and commits. `records`
@@ -204,19 +183,7 @@ impl Index {
         ids: &Bound<'_, PyAny>,
         records: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        fn set<K: Name + ?Sized>(
-            index: &Handle<K>,
-            ids: &Bound<'_, PyAny>,
-            records: &[Record],
-        ) -> PyResult<()> {
-            let names = some_names::<K>(ids)?;
-            if names.len() != records.len() {
-                return Err(records::mismatch(ids.py(), names.len(), records.len()));
-            }
-            write(ids.py(), index, &[Change::SetRecords(&names, records)], true).map(drop)
-        }
-        let records = set_for(ids, records)?;
-        each_index!(slf, index => set(index, ids, &records))
+        each_index!(slf, index => set(index, ids, Ok, records))
     }
 
     /// Replaces the records of all items for which a condition holds, and commits. Returns how many
@@ -291,28 +258,25 @@ impl Index {
         ids: Option<&Bound<'_, PyAny>>,
         filter: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
-        fn delete<K: Name + ?Sized>(index: &Handle<K>, of: &Deleted<'_, '_>) -> PyResult<u64> {
-            match of {
-                Deleted::Ids(ids) => {
-                    let names = some_names::<K>(ids)?;
-                    write(ids.py(), index, &[Change::Delete(&names)], true)
-                }
-                Deleted::Matching(filter) => {
-                    let of = condition(filter)?;
-                    write(filter.py(), index, &[Change::DeleteMatching(of.condition())], true)
-                }
+        match one_of(slf.py(), ids, filter)? {
+            Deleted::Ids(ids) => each_index!(slf, index => delete(index, ids, Ok)),
+            Deleted::Matching(filter) => {
+                let (of, py) = (condition(filter)?, slf.py());
+                each_index!(slf, index => {
+                    write(py, index, &[Change::DeleteMatching(of.condition())], true)
+                })
             }
         }
-        let of = one_of(slf.py(), ids, filter)?;
-        each_index!(slf, index => delete(index, &of))
     }
 
     /// Begins a batch, whose changes are committed as a whole when its `with` block ends: see
-    /// `Batch`. `link` is as for `add`.
-    #[pyo3(signature = (*, link = true))]
-    fn batch(slf: &Bound<'_, Self>, link: bool) -> PyResult<PyBatch> {
+    /// `Batch`. `link` is as for `add`. `timeout` bounds, in seconds, how long the commit waits for
+    /// other writers; without it, it waits until they have ended.
+    #[pyo3(signature = (*, link = true, timeout = None))]
+    fn batch(slf: &Bound<'_, Self>, link: bool, timeout: Option<f64>) -> PyResult<PyBatch> {
         held(slf)?;
-        Ok(PyBatch::new(slf.clone().unbind(), link))
+        let patience = seconds(slf.py(), "timeout", timeout)?;
+        Ok(PyBatch::new(slf.clone().unbind(), link, patience))
     }
 
     /// Loads many items, links them, and commits all of them or nothing. Returns their number.
@@ -333,8 +297,8 @@ impl Index {
     ///         about ten times a second, from any thread.
     ///     optimize: whether to order the index by locality at the end, for one that changes little
     ///         afterwards.
-    ///     commit_every: commits after so many items, and links all at the end: what is committed
-    ///         stays if the load is interrupted.
+    ///     commit_every: commits after so many items, at least 1, and links all at the end: what is
+    ///         committed stays if the load is interrupted.
     ///     memory: a budget in bytes. If it does not hold the whole load, this is committed in
     ///         parts, and goes on where it was interrupted when it is called again.
     ///     temp_dir: the folder for rows that exceed memory; that of the index unless given.

@@ -3,18 +3,20 @@
 //!
 //! | file | what it is for |
 //! |---|---|
-//! | `handle` | what can be searched, an index or a snapshot: the base class of both |
+//! | `handle`, `held` | what can be searched, an index or a snapshot: the base class of both |
+//! | `searched` | the same for voisin's queries, by each kind of names |
 //! | `stored` | what that has stored: vectors, records, fields, counts |
 //! | `opening` | how an index is created and opened |
 //! | `index`, `unless`, `upkeep` | an index: changes, those that depend on what is near, the rest |
 //! | `asked`, `found`, `found_many` | the options of a search; its answers |
 //! | `query`, `pages`, `groups` | options that are kept, and the questions that only they answer |
-//! | `write`, `batch`, `batch_tenant`, `load` | changes in one transaction; batches; loads |
+//! | `write`, `load` | changes in one transaction; loads |
+//! | `batch`, `batch_tenant`, `queue` | changes that wait for the end of a `with` block |
 //! | `folder`, `folder_write`, `tables` | several indexes, and tables, in one commit |
 //! | `copies` | copies of items of one index in another |
 //! | `vectors`, `names`, `records` | arrays of vectors, ids, and records, from and to Python |
-//! | `conditions`, `filters` | conditions on fields; kept sets of items |
-//! | `settings`, `whole`, `facts` | options to open with; whole numbers; statistics |
+//! | `conditions`, `condition_tree`, `filters` | conditions on fields; kept sets of items |
+//! | `settings`, `whole`, `texts`, `facts` | options to open with; numbers; text; statistics |
 //! | `watch` | signals and cancellation, and how calls detach from the interpreter |
 //! | `errors` | errors as exceptions |
 //! | `command`, `report` | the command `voisin`, and its report for notebooks |
@@ -27,6 +29,7 @@ mod asked;
 mod batch;
 mod batch_tenant;
 mod command;
+mod condition_tree;
 mod conditions;
 mod copies;
 mod errors;
@@ -38,18 +41,22 @@ mod found;
 mod found_many;
 mod groups;
 mod handle;
+mod held;
 mod index;
 mod load;
 mod names;
 mod opening;
 mod pages;
 mod query;
+mod queue;
 mod records;
 mod report;
+mod searched;
 mod settings;
 mod stored;
 mod tables;
 mod tenants;
+mod texts;
 mod unless;
 mod upkeep;
 mod vectors;
@@ -116,7 +123,7 @@ mod _voisin {
     #[pymodule_export]
     use super::command::_run_command;
     #[pymodule_export]
-    use super::conditions::PyCondition;
+    use super::conditions::{_restored_condition, PyCondition};
     #[pymodule_export]
     use super::filters::KeptFilter;
     #[pymodule_export]
@@ -142,7 +149,7 @@ mod _voisin {
     #[pymodule_export]
     use super::tables::{Table, TableWrite};
     #[pymodule_export]
-    use super::tenants::PyTenant;
+    use super::tenants::{PyTenant, tenant_of};
     #[pymodule_export]
     use super::upkeep::Snapshot;
     #[pymodule_export]

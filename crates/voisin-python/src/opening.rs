@@ -9,6 +9,7 @@ use voisin::{AnyIndex, Error, Options};
 use crate::errors::raised;
 use crate::index::Index;
 use crate::settings::{AskedCodes, Creation, Dtype, Kinds, Settings};
+use crate::texts;
 use crate::watch::Watch;
 use crate::whole;
 
@@ -71,7 +72,7 @@ macro_rules! creates {
             codes: AskedCodes,
             fields: Option<Bound<'_, PyDict>>,
             kinds: Option<Kinds>,
-            name: Option<String>,
+            #[pyo3(from_py_with = texts::name)] name: Option<String>,
             #[pyo3(from_py_with = whole::m)] m: Option<usize>,
             #[pyo3(from_py_with = whole::m0)] m0: Option<usize>,
             #[pyo3(from_py_with = whole::ef_construction)] ef_construction: Option<usize>,
@@ -199,7 +200,7 @@ creates! {
 pub(crate) fn open(
     py: Python<'_>,
     path: PathBuf,
-    name: Option<String>,
+    #[pyo3(from_py_with = texts::name)] name: Option<String>,
     read_only: bool,
     #[pyo3(from_py_with = whole::threads)] threads: usize,
     #[pyo3(from_py_with = whole::memory)] memory: Option<u64>,

@@ -3,11 +3,14 @@
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use voisin::{ItemId, PageToken, Query, Result};
+use voisin::{ItemId, PageToken, Pages, Query, Result, Searchable};
 
-use crate::asked::{Asked, At, BesideItems, Start, one};
+use crate::asked::{Asked, BesideItems, missing, one};
 use crate::errors::{raised, refused};
+use crate::handle::closed;
 use crate::names::{Name, PagesOf};
+use crate::query::{PyQuery, each, with_components};
+use crate::searched::{At, Owned, Start};
 use crate::watch::{CancelToken, Watch};
 
 /// Pages by whatever names items.
@@ -168,5 +171,57 @@ impl PyPages {
             Some(position) => format!("<Pages of {} items each, after {position}>", self.k),
             None => format!("<Pages of {} items each>", self.k),
         }
+    }
+}
+
+#[pymethods]
+impl PyQuery {
+    /// The results near a vector page by page, `k` a page: see `Pages`.
+    ///
+    /// Args:
+    ///     vector: an array of shape `(dimensions,)`.
+    ///     after: the token of other pages of the same query: these go on after those.
+    ///
+    /// Raises:
+    ///     PagesExpired: the index has changed since the first page of those. Pages of a snapshot
+    ///         go on as long as it is held.
+    #[pyo3(signature = (vector, *, after = None))]
+    fn pages(&self, vector: &Bound<'_, PyAny>, after: Option<&str>) -> PyResult<PyPages> {
+        let (py, dimensions) = (vector.py(), self.shape().dimensions);
+        let (given, token, watch) = (self.one(vector)?, token(py, after)?, self.watch());
+        let components = (given.raw(), given.count());
+        each!(self, py, (searched, asked) => {
+            PyPages::start(py, searched, asked, &watch, self.cancel(py), |query| {
+                with_components!(components, dimensions, vector => match &token {
+                    Some(token) => query.pages_after(vector, token).map(Some),
+                    None => query.pages(vector).map(Some),
+                })
+            })
+        })?
+        .ok_or_else(|| closed(py))
+    }
+
+    /// The items near a stored item, without that item, page by page: see `Pages`.
+    ///
+    /// Raises:
+    ///     MissingItem: there is no such item.
+    fn similar_pages(&self, id: &Bound<'_, PyAny>) -> PyResult<PyPages> {
+        fn take<K: Name + ?Sized>(_: &Asked<K>, id: &Bound<'_, PyAny>) -> PyResult<K::Owned> {
+            K::take_one(id)
+        }
+        fn pages<'a, S: Searchable<Key: Name>>(
+            query: &Query<'a, S>,
+            name: &Owned<S>,
+        ) -> Result<Option<Pages<S::Pinned<'a>, S::Key>>> {
+            S::Key::pages_by_item(query, name)
+        }
+        let (py, watch) = (id.py(), self.watch());
+        let pages = each!(self, py, (searched, asked) => {
+            let name = take(asked, id)?;
+            PyPages::start(py, searched, asked, &watch, self.cancel(py), |query| {
+                pages(query, &name)
+            })
+        })?;
+        pages.ok_or_else(|| missing(id))
     }
 }

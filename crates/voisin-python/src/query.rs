@@ -1,17 +1,16 @@
 //! A query: options of a search that are kept for many, and the questions that need more than one
-//! vector and an answer: pages, several vectors, counts, recall, explanations. Groups are in
-//! `groups.rs`.
+//! vector and an answer: several vectors, counts, recall, explanations. Pages are in `pages.rs`,
+//! groups in `groups.rs`.
 
 use pyo3::prelude::*;
-use voisin::{Explanation, ItemId, Pages, Query, Result, Searchable, Searched};
+use voisin::{Explanation, ItemId, Query, Result, Searched};
 
-use crate::asked::{self, Asked, Options, Owned, Start, one};
+use crate::asked::{self, Asked, Options, one};
 use crate::errors::{not_pickled, refused};
 use crate::facts;
-use crate::handle::{Searcher, closed};
-use crate::names::Name;
-use crate::pages::{self, PyPages};
-use crate::vectors::{Given, Shape, given};
+use crate::handle::Searcher;
+use crate::searched::{Owned, Start};
+use crate::vectors::{Given, Shape, queried};
 use crate::watch::{CancelToken, Watch};
 use crate::whole;
 
@@ -48,28 +47,22 @@ pub(crate) struct PyQuery {
 macro_rules! each {
     ($query:expr, $py:expr, ($searched:ident, $asked:ident) => $work:expr) => {
         match (&$query.searcher.get().held($py)?, &$query.kept) {
-            ($crate::handle::Held::Ids($searched), $crate::query::Kept::Ids($asked)) => $work,
-            ($crate::handle::Held::Numbers($searched), $crate::query::Kept::Numbers($asked)) => {
+            ($crate::held::Held::Ids($searched), $crate::query::Kept::Ids($asked)) => $work,
+            ($crate::held::Held::Numbers($searched), $crate::query::Kept::Numbers($asked)) => $work,
+            ($crate::held::Held::Texts($searched), $crate::query::Kept::Texts($asked)) => $work,
+            ($crate::held::Held::IdsAt($searched), $crate::query::Kept::Ids($asked)) => $work,
+            ($crate::held::Held::NumbersAt($searched), $crate::query::Kept::Numbers($asked)) => {
                 $work
             }
-            ($crate::handle::Held::Texts($searched), $crate::query::Kept::Texts($asked)) => $work,
-            ($crate::handle::Held::IdsAt($searched), $crate::query::Kept::Ids($asked)) => $work,
-            ($crate::handle::Held::NumbersAt($searched), $crate::query::Kept::Numbers($asked)) => {
-                $work
-            }
-            ($crate::handle::Held::TextsAt($searched), $crate::query::Kept::Texts($asked)) => $work,
-            ($crate::handle::Held::Bytes($searched), $crate::query::Kept::Bytes($asked)) => $work,
-            ($crate::handle::Held::BytesAt($searched), $crate::query::Kept::Bytes($asked)) => $work,
-            ($crate::handle::Held::Uuids($searched), $crate::query::Kept::Uuids($asked)) => $work,
-            ($crate::handle::Held::UuidsAt($searched), $crate::query::Kept::Uuids($asked)) => $work,
-            ($crate::handle::Held::TextsOf($searched), $crate::query::Kept::Texts($asked)) => $work,
-            ($crate::handle::Held::BytesOf($searched), $crate::query::Kept::Bytes($asked)) => $work,
-            ($crate::handle::Held::TextsOfAt($searched), $crate::query::Kept::Texts($asked)) => {
-                $work
-            }
-            ($crate::handle::Held::BytesOfAt($searched), $crate::query::Kept::Bytes($asked)) => {
-                $work
-            }
+            ($crate::held::Held::TextsAt($searched), $crate::query::Kept::Texts($asked)) => $work,
+            ($crate::held::Held::Bytes($searched), $crate::query::Kept::Bytes($asked)) => $work,
+            ($crate::held::Held::BytesAt($searched), $crate::query::Kept::Bytes($asked)) => $work,
+            ($crate::held::Held::Uuids($searched), $crate::query::Kept::Uuids($asked)) => $work,
+            ($crate::held::Held::UuidsAt($searched), $crate::query::Kept::Uuids($asked)) => $work,
+            ($crate::held::Held::TextsOf($searched), $crate::query::Kept::Texts($asked)) => $work,
+            ($crate::held::Held::BytesOf($searched), $crate::query::Kept::Bytes($asked)) => $work,
+            ($crate::held::Held::TextsOfAt($searched), $crate::query::Kept::Texts($asked)) => $work,
+            ($crate::held::Held::BytesOfAt($searched), $crate::query::Kept::Bytes($asked)) => $work,
             // An index has one kind of names.
             _ => return Err($crate::handle::closed($py)),
         }
@@ -103,13 +96,13 @@ impl PyQuery {
         Watch::new(self.cancel.as_ref().map(Py::get))
     }
 
-    fn cancel(&self, py: Python<'_>) -> Option<Py<CancelToken>> {
+    pub(crate) fn cancel(&self, py: Python<'_>) -> Option<Py<CancelToken>> {
         self.cancel.as_ref().map(|cancel| cancel.clone_ref(py))
     }
 
     /// One vector.
     pub(crate) fn one<'py>(&self, vector: &Bound<'py, PyAny>) -> PyResult<Given<'py>> {
-        let given = given(vector, self.shape())?;
+        let given = queried(vector, self.shape())?;
         match given.rows {
             None => Ok(given),
             Some(_) => {
@@ -121,7 +114,7 @@ impl PyQuery {
 
     /// Several vectors.
     fn many<'py>(&self, vectors: &Bound<'py, PyAny>) -> PyResult<Given<'py>> {
-        let given = given(vectors, self.shape())?;
+        let given = queried(vectors, self.shape())?;
         match given.rows {
             Some(_) => Ok(given),
             None => {
@@ -165,7 +158,7 @@ impl PyQuery {
     /// Finds the items nearest to a vector, or to each row of a matrix: see `Searcher.search`.
     fn search<'py>(&self, vector: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let (py, shape) = (vector.py(), self.shape());
-        let (given, watch) = (given(vector, shape)?, self.watch());
+        let (given, watch) = (queried(vector, shape)?, self.watch());
         each!(self, py, (searched, asked) => {
             asked::search(py, searched, asked, (&given, shape.dimensions), &watch)
         })
@@ -175,55 +168,6 @@ impl PyQuery {
     fn similar<'py>(&self, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let (py, watch) = (id.py(), self.watch());
         each!(self, py, (searched, asked) => asked::similar(py, searched, asked, id, &watch))
-    }
-
-    /// The results near a vector page by page, `k` a page: see `Pages`.
-    ///
-    /// Args:
-    ///     vector: an array of shape `(dimensions,)`.
-    ///     after: the token of other pages of the same query: these go on after those.
-    ///
-    /// Raises:
-    ///     PagesExpired: the index has changed since the first page of those. Pages of a snapshot
-    ///         go on as long as it is held.
-    #[pyo3(signature = (vector, *, after = None))]
-    fn pages(&self, vector: &Bound<'_, PyAny>, after: Option<&str>) -> PyResult<PyPages> {
-        let (py, dimensions) = (vector.py(), self.shape().dimensions);
-        let (given, token, watch) = (self.one(vector)?, pages::token(py, after)?, self.watch());
-        let components = (given.raw(), given.count());
-        each!(self, py, (searched, asked) => {
-            PyPages::start(py, searched, asked, &watch, self.cancel(py), |query| {
-                with_components!(components, dimensions, vector => match &token {
-                    Some(token) => query.pages_after(vector, token).map(Some),
-                    None => query.pages(vector).map(Some),
-                })
-            })
-        })?
-        .ok_or_else(|| closed(py))
-    }
-
-    /// The items near a stored item, without that item, page by page: see `Pages`.
-    ///
-    /// Raises:
-    ///     MissingItem: there is no such item.
-    fn similar_pages(&self, id: &Bound<'_, PyAny>) -> PyResult<PyPages> {
-        fn take<K: Name + ?Sized>(_: &Asked<K>, id: &Bound<'_, PyAny>) -> PyResult<K::Owned> {
-            K::take_one(id)
-        }
-        fn pages<'a, S: Searchable<Key: Name>>(
-            query: &Query<'a, S>,
-            name: &Owned<S>,
-        ) -> Result<Option<Pages<S::Pinned<'a>, S::Key>>> {
-            S::Key::pages_by_item(query, name)
-        }
-        let (py, watch) = (id.py(), self.watch());
-        let pages = each!(self, py, (searched, asked) => {
-            let name = take(asked, id)?;
-            PyPages::start(py, searched, asked, &watch, self.cancel(py), |query| {
-                pages(query, &name)
-            })
-        })?;
-        pages.ok_or_else(|| asked::missing(id))
     }
 
     /// Finds the items that are nearest to any of several vectors: by the smallest of their

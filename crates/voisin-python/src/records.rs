@@ -8,6 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyList, PyString};
 
 use crate::errors::refused;
+use crate::texts::shown;
 use crate::vectors::Given;
 use crate::watch::Watch;
 
@@ -43,7 +44,19 @@ pub(crate) fn take_list(records: &Bound<'_, PyAny>) -> PyResult<Vec<Record>> {
         let message = "one record was given, where several belong: give a list of records";
         return Err(refused(records.py(), "LengthMismatch", message));
     }
-    records.try_iter()?.map(|record| take_one(&record?)).collect()
+    iterated(records)?.map(|record| take_one(&record?)).collect()
+}
+
+/// Iterates over many records.
+///
+/// # Errors
+/// `InvalidRecord`.
+fn iterated<'py>(records: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyIterator>> {
+    records.try_iter().map_err(|_| {
+        let message =
+            format!("records is {}: give a list of as many records as ids", shown(records));
+        refused(records.py(), "InvalidRecord", &message)
+    })
 }
 
 /// The exception for a wrong number of records.
@@ -118,7 +131,7 @@ pub(crate) struct Pull<'a> {
 
 impl<'a> Pull<'a> {
     pub(crate) fn new(records: Option<&Bound<'_, PyAny>>, watch: &'a Watch) -> PyResult<Self> {
-        let records = records.map(|records| records.try_iter().map(Bound::unbind)).transpose()?;
+        let records = records.map(|records| iterated(records).map(Bound::unbind)).transpose()?;
         Ok(Self { records, watch, ahead: VecDeque::new(), is_over: false })
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
-use crate::handle::Held;
+use crate::held::Held;
 use crate::index::{Index, held};
 use crate::watch::{CancelToken, Watch};
 

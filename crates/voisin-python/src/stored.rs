@@ -5,13 +5,15 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList};
 use voisin::FieldValue;
 
-use crate::asked::{self, Start, Stored};
+use crate::asked;
 use crate::conditions::{PyCondition, condition, value};
 use crate::errors::refused;
 use crate::facts::kind_names;
-use crate::handle::{Held, Searcher, each_held};
+use crate::handle::Searcher;
+use crate::held::{Held, each_held};
 use crate::names::Name;
 use crate::records::{self, Record};
+use crate::searched::{Start, Stored};
 use crate::settings;
 use crate::watch::detached;
 

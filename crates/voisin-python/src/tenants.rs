@@ -2,90 +2,18 @@
 //! they are searched, is that of any searcher.
 
 use pyo3::prelude::*;
-use voisin::{AnyMetric, Condition, PrefixedKey, Query, Result, Snapshot, Tenant};
+use pyo3::types::{PyBytes, PyString};
+use voisin::{PrefixedKey, Result};
 
-use crate::asked::{Owned, Start, Stored};
 use crate::conditions::is_condition;
 use crate::errors::{not_pickled, raised, refused};
-use crate::handle::{Held, Searcher};
+use crate::handle::Searcher;
+use crate::held::Held;
 use crate::index::{self, Index as PyIndex};
-use crate::names::{Handle, Name};
-use crate::records::{self, Record};
-use crate::vectors::{Shape, given};
+use crate::names::Name;
+use crate::texts::shown;
 use crate::watch::detached;
-use crate::write::{Change, names_for, set_for, some_names, write};
-
-/// What a tenant has stored, by each type of names.
-macro_rules! stored {
-    ($key:ty) => {
-        impl Start for Tenant<Handle<$key>> {
-            type At = Tenant<Snapshot<AnyMetric, $key>>;
-
-            fn start(&self, k: usize) -> Query<'_, Self> {
-                self.search(k)
-            }
-
-            fn now(&self) -> Result<Self::At> {
-                self.snapshot()
-            }
-
-            fn width(&self) -> usize {
-                self.of().dimensions()
-            }
-        }
-
-        impl Start for Tenant<Snapshot<AnyMetric, $key>> {
-            type At = Self;
-
-            fn start(&self, k: usize) -> Query<'_, Self> {
-                self.search(k)
-            }
-
-            fn now(&self) -> Result<Self> {
-                Ok(self.clone())
-            }
-
-            fn width(&self) -> usize {
-                self.of().dimensions()
-            }
-        }
-
-        impl Stored for Tenant<Snapshot<AnyMetric, $key>> {
-            fn all(&self) -> Result<Vec<Owned<Self>>> {
-                self.keys()?.collect()
-            }
-
-            fn matching(&self, condition: &Condition) -> Result<Vec<Owned<Self>>> {
-                self.keys_of(condition)
-            }
-
-            fn contains(&self, name: &Owned<Self>) -> Result<bool> {
-                Self::contains(self, name)
-            }
-
-            fn vector(&self, name: &Owned<Self>) -> Result<Option<Vec<f32>>> {
-                Self::vector(self, name)
-            }
-
-            fn record(&self, name: &Owned<Self>) -> Result<Record> {
-                Self::record(self, name)
-            }
-
-            fn count(&self, condition: Option<&Condition>) -> Result<u64> {
-                condition.map_or_else(|| self.len(), |condition| Self::count(self, condition))
-            }
-
-            fn index(&self) -> &Snapshot<AnyMetric, $key> {
-                self.of()
-            }
-
-            const IS_WHOLE: bool = false;
-        }
-    };
-}
-
-stored!(str);
-stored!([u8]);
+use crate::write::{delete, put, set};
 
 /// A tenant of an index whose items are named by `str` or `bytes`: a collection of items of its
 /// own, with ids of its own. `Index.tenant` makes one, and `Snapshot.tenant` one of a commit, which
@@ -113,6 +41,48 @@ stored!([u8]);
 pub(crate) struct PyTenant {
     /// Its name, a string or bytes.
     name: Py<PyAny>,
+}
+
+/// The name of the tenant of an item, and its id there, by its id in the index, such as `Index.ids`
+/// and a search of the whole index have. None if it is the item of no tenant.
+///
+/// Args:
+///     id: a `str` or `bytes`, as the names of tenants are.
+///
+/// >>> import tempfile, voisin
+/// >>> index = voisin.create(tempfile.mkdtemp(), 2, ids=str)
+/// >>> index.tenant("acme").add("doc-1", [0.9, 0.1])
+/// >>> index.add("own", [0.1, 0.9])
+/// >>> [voisin.tenant_of(hit.id) for hit in index.search([0.9, 0.1])]
+/// [('acme', 'doc-1'), None]
+#[pyfunction]
+#[pyo3(signature = (id, /))]
+pub(crate) fn tenant_of<'py>(
+    id: &Bound<'py, PyAny>,
+) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+    fn found<'py, K: Name + PrefixedKey + ?Sized>(
+        py: Python<'py>,
+        whose: Option<(K::Owned, K::Owned)>,
+    ) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+        let show = |(name, id): (K::Owned, K::Owned)| {
+            Ok((K::show_owned(py, &name)?, K::show_owned(py, &id)?))
+        };
+        whose.map(show).transpose()
+    }
+    let py = id.py();
+    if id.is_instance_of::<PyBytes>() {
+        let id = <[u8] as Name>::take_one(id)?;
+        return found::<[u8]>(py, voisin::tenant_of::<[u8]>(&id));
+    }
+    match id.is_instance_of::<PyString>() {
+        true => found::<str>(py, voisin::tenant_of::<str>(&<str as Name>::take_one(id)?)),
+        false => {
+            let given = shown(id);
+            let message =
+                format!("id is {given}, and tenants have ids of str or bytes: give these");
+            Err(refused(py, "NamingMismatch", &message))
+        }
+    }
 }
 
 /// The exception for an index that can have no tenants.
@@ -300,57 +270,26 @@ pub(crate) fn by_ids<'a, 'py>(ids: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<
 /// Names within a tenant, as the index has them.
 pub(crate) fn whole<K: Name + PrefixedKey + ?Sized>(
     py: Python<'_>,
-    names: &[K::Owned],
+    names: Vec<K::Owned>,
     key: impl Fn(&K::Owned) -> Result<K::Owned>,
 ) -> PyResult<Vec<K::Owned>> {
     let keys = names.iter().map(key).collect::<Result<Vec<_>>>();
     keys.map_err(|error| raised(py, &error))
 }
 
-/// Adds items.
-fn put<K: Name + PrefixedKey + ?Sized>(
-    index: &Handle<K>,
-    key: impl Fn(&K::Owned) -> Result<K::Owned>,
-    ids: &Bound<'_, PyAny>,
-    (vectors, records): (&Bound<'_, PyAny>, Option<&Bound<'_, PyAny>>),
-    (shape, links): (Shape, bool),
-) -> PyResult<()> {
-    let given = given(vectors, shape)?;
-    let names = whole::<K>(ids.py(), &names_for::<K>(ids, &given)?, key)?;
-    let records = records::take_for(records, &given)?;
-    write(ids.py(), index, &[Change::Add(&names, given.raw(), records.as_deref())], links).map(drop)
-}
-
-/// Sets records.
-fn set<K: Name + PrefixedKey + ?Sized>(
-    index: &Handle<K>,
-    key: impl Fn(&K::Owned) -> Result<K::Owned>,
-    ids: &Bound<'_, PyAny>,
-    records: &[Record],
-) -> PyResult<()> {
-    let names = whole::<K>(ids.py(), &some_names::<K>(ids)?, key)?;
-    if names.len() != records.len() {
-        return Err(records::mismatch(ids.py(), names.len(), records.len()));
-    }
-    write(ids.py(), index, &[Change::SetRecords(&names, records)], true).map(drop)
-}
-
-/// Deletes items.
-fn delete<K: Name + PrefixedKey + ?Sized>(
-    index: &Handle<K>,
-    key: impl Fn(&K::Owned) -> Result<K::Owned>,
-    ids: &Bound<'_, PyAny>,
-) -> PyResult<u64> {
-    let names = whole::<K>(ids.py(), &some_names::<K>(by_ids(ids)?)?, key)?;
-    write(ids.py(), index, &[Change::Delete(&names)], true)
-}
-
-/// Evaluates the same expression on a tenant of an index.
+/// Evaluates the same expression on a tenant of an index, with a function that makes names in the
+/// index of ids.
 macro_rules! each_tenant {
-    ($slf:expr, $tenant:ident => $work:expr) => {
+    ($slf:expr, ($tenant:ident, $whole:ident) => $work:expr) => {
         match &$slf.as_super().get().held($slf.py())? {
-            Held::TextsOf($tenant) => $work,
-            Held::BytesOf($tenant) => $work,
+            Held::TextsOf($tenant) => {
+                let $whole = |ids| whole::<str>($slf.py(), ids, |id| $tenant.key(id));
+                $work
+            }
+            Held::BytesOf($tenant) => {
+                let $whole = |ids| whole::<[u8]>($slf.py(), ids, |id| $tenant.key(id));
+                $work
+            }
             _ => Err(read_only($slf.py())),
         }
     };
@@ -375,8 +314,8 @@ impl PyTenant {
         link: bool,
     ) -> PyResult<()> {
         let shape = slf.as_super().get().shape();
-        each_tenant!(slf, tenant => {
-            put(tenant.of(), |id| tenant.key(id), ids, (vectors, records), (shape, link))
+        each_tenant!(slf, (tenant, named) => {
+            put(tenant.of(), ids, named, (vectors, records), shape, (link, false))
         })
     }
 
@@ -390,20 +329,22 @@ impl PyTenant {
         ids: &Bound<'_, PyAny>,
         records: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let records = set_for(ids, records)?;
-        each_tenant!(slf, tenant => set(tenant.of(), |id| tenant.key(id), ids, &records))
+        each_tenant!(slf, (tenant, named) => set(tenant.of(), ids, named, records))
     }
 
     /// Deletes an item or many, and commits. Returns how many there were.
     fn delete(slf: &Bound<'_, Self>, ids: &Bound<'_, PyAny>) -> PyResult<u64> {
-        each_tenant!(slf, tenant => delete(tenant.of(), |id| tenant.key(id), ids))
+        let ids = by_ids(ids)?;
+        each_tenant!(slf, (tenant, named) => delete(tenant.of(), ids, named))
     }
 
     /// Deletes all items, and commits: as `Index.drop_tenant`. Returns how many there were.
     fn drop(slf: &Bound<'_, Self>) -> PyResult<u64> {
-        each_tenant!(slf, tenant => {
-            detached(slf.py(), || tenant.write(|batch| batch.clear()))
-        })
+        match &slf.as_super().get().held(slf.py())? {
+            Held::TextsOf(tenant) => detached(slf.py(), || tenant.write(|batch| batch.clear())),
+            Held::BytesOf(tenant) => detached(slf.py(), || tenant.write(|batch| batch.clear())),
+            _ => Err(read_only(slf.py())),
+        }
     }
 
     fn __reduce__(&self) -> PyResult<(Py<PyAny>, Py<PyAny>)> {

@@ -30,6 +30,8 @@ pub(crate) struct Given<'py> {
     /// The number of rows of a matrix; `None` for one vector.
     pub(crate) rows: Option<usize>,
     dimensions: usize,
+    /// Whether it is an empty list: no rows of no width.
+    is_empty_list: bool,
 }
 
 enum Data<'py> {
@@ -53,11 +55,29 @@ pub(crate) enum Raw<'a> {
     Bits(&'a [u8]),
 }
 
+/// Whether this is an array with masked elements. Their numbers are in it, and mean nothing.
+pub(crate) fn has_mask(data: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static ARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static HAS_MASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = data.py();
+    let array = ARRAY.import(py, "numpy", "ndarray")?;
+    // Nearly every array is of no subclass.
+    if data.get_type().is(array) || !data.is_instance(array)? {
+        return Ok(false);
+    }
+    HAS_MASK.import(py, "voisin._arrays", "has_mask")?.call1((data,))?.is_truthy()
+}
+
 /// Takes the vector or the matrix that a caller gives.
 ///
 /// # Errors
 /// `InvalidVector` and `DimensionMismatch`.
 pub(crate) fn given<'py>(vectors: &Bound<'py, PyAny>, shape: Shape) -> PyResult<Given<'py>> {
+    if has_mask(vectors)? {
+        let message = "vectors is an array with masked elements, which no vector can have: give \
+                       vectors.filled(0.0), or leave their rows out";
+        return Err(refused(vectors.py(), "InvalidVector", message));
+    }
     match borrowed(vectors, shape)? {
         Some(given) => Ok(given),
         None => {
@@ -69,6 +89,23 @@ pub(crate) fn given<'py>(vectors: &Bound<'py, PyAny>, shape: Shape) -> PyResult<
             })
         }
     }
+}
+
+/// The same for the vectors of a query, where an empty list is a vector without components.
+///
+/// # Errors
+/// As [`given`].
+pub(crate) fn queried<'py>(vectors: &Bound<'py, PyAny>, shape: Shape) -> PyResult<Given<'py>> {
+    let given = given(vectors, shape)?;
+    if !given.is_empty_list {
+        return Ok(given);
+    }
+    let (py, dimensions) = (vectors.py(), shape.dimensions);
+    let message = format!(
+        "the vector has 0 dimensions, the index has {dimensions}: give a vector of {dimensions} \
+         components, or numpy.empty((0, {dimensions})) for no vectors"
+    );
+    Err(refused_value(py, "DimensionMismatch", &message, 0, Some(dimensions as u64)))
 }
 
 /// Borrows an array as it is. `None` if it must be converted first.
@@ -106,7 +143,8 @@ fn borrowed<'py>(vectors: &Bound<'py, PyAny>, shape: Shape) -> PyResult<Option<G
         let py = vectors.py();
         return Err(refused_value(py, "DimensionMismatch", &message, width as u64, limit));
     }
-    Ok(Some(Given { data, rows, dimensions }))
+    let is_empty_list = matches!(array.shape(), [0]);
+    Ok(Some(Given { data, rows, dimensions, is_empty_list }))
 }
 
 impl<'py> Data<'py> {

@@ -9,12 +9,12 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use voisin::Error;
 
-use crate::errors::{of_panic, raised};
+use crate::errors::{of_panic, raised, refused};
 
 /// How often the thread of a call looks for signals. Waiting to attach can take as long as another
 /// thread computes in Python without a break, 5 ms by default, so this costs little. Microseconds.
@@ -87,6 +87,10 @@ pub(crate) struct Watch {
     /// The number of questions between two looks at the clock.
     questions: AtomicU32,
     began: Instant,
+    /// How long a write waits for other writers, if not as long as it takes.
+    patience: Option<Duration>,
+    /// Whether a write has waited for that long.
+    is_late: Arc<AtomicBool>,
 }
 
 impl Watch {
@@ -101,7 +105,19 @@ impl Watch {
             looked: AtomicU64::new(0),
             questions: AtomicU32::new(QUESTIONS_AT_FIRST),
             began: Instant::now(),
+            patience: None,
+            is_late: Arc::default(),
         }
+    }
+
+    /// The watch of a write that waits so long for other writers.
+    pub(crate) fn patient(patience: Option<Duration>) -> Self {
+        Self { patience, ..Self::new(None) }
+    }
+
+    /// How long it has waited in vain for other writers, if it has given up.
+    pub(crate) fn waited(&self) -> Option<Duration> {
+        self.patience.filter(|_| self.is_late.load(Ordering::Relaxed))
     }
 
     /// Whether the call should end: the cancel closure of voisin, called from any thread.
@@ -197,7 +213,13 @@ impl Watch {
     ) -> PyResult<T> {
         let raised = Arc::new(Mutex::new(None));
         let (token, ours) = (self.token.clone(), Arc::clone(&raised));
+        let until = self.patience.and_then(|patience| Instant::now().checked_add(patience));
+        let late = Arc::clone(&self.is_late);
         let ends = move || {
+            if until.is_some_and(|until| Instant::now() >= until) {
+                late.store(true, Ordering::Relaxed);
+                return true;
+            }
             if token.as_ref().is_some_and(|token| token.load(Ordering::Relaxed)) {
                 return true;
             }
@@ -230,6 +252,24 @@ impl Watch {
     ) -> PyResult<T> {
         self.run_any(py, work)?.map_err(|error| raised(py, &error))
     }
+}
+
+/// A time to wait, in seconds.
+///
+/// # Errors
+/// `InvalidParameter` for what is no time, with the name of the argument.
+pub(crate) fn seconds(
+    py: Python<'_>,
+    name: &str,
+    given: Option<f64>,
+) -> PyResult<Option<Duration>> {
+    let time = |seconds| {
+        Duration::try_from_secs_f64(seconds).map_err(|_| {
+            let message = format!("{name} is {seconds} s: use seconds from 0 on");
+            refused(py, "InvalidParameter", &message)
+        })
+    };
+    given.map(time).transpose()
 }
 
 /// Runs work of voisin's that cannot be ended early.

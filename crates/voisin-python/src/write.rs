@@ -1,6 +1,7 @@
 //! Changes: one write transaction for each call.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use voisin::codec::Component;
@@ -8,10 +9,10 @@ use voisin::{AnyMetric, Batch, Condition, Error};
 
 use crate::asked::missing;
 use crate::conditions::is_condition;
-use crate::errors::{raised, refused};
+use crate::errors::{late, raised, refused};
 use crate::names::{Handle, Name, is_one};
 use crate::records::{self, Record};
-use crate::vectors::{Given, Raw};
+use crate::vectors::{Given, Raw, Shape, given};
 use crate::watch::Watch;
 
 /// Rows that are added between two looks at whether the call was cancelled: some ten milliseconds.
@@ -47,10 +48,12 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    pub(crate) fn raised(self, py: Python<'_>) -> PyErr {
-        match self {
-            Self::Voisin(error) => raised(py, &error),
-            Self::Ours(error) => error,
+    /// The exception, of a write that this watch has watched.
+    pub(crate) fn raised(self, py: Python<'_>, watch: &Watch) -> PyErr {
+        match (self, watch.waited()) {
+            (Self::Voisin(Error::Cancelled), Some(waited)) => late(py, waited),
+            (Self::Voisin(error), _) => raised(py, &error),
+            (Self::Ours(error), _) => error,
         }
     }
 
@@ -69,11 +72,24 @@ pub(crate) fn write<K: Name + ?Sized>(
     changes: &[Change<'_, K>],
     links: bool,
 ) -> PyResult<u64> {
-    let watch = Arc::new(Watch::new(None));
+    write_within(py, index, changes, (links, None))
+}
+
+/// The same, for as long as that waits for other writers.
+///
+/// # Errors
+/// `WriteTimeout`.
+pub(crate) fn write_within<K: Name + ?Sized>(
+    py: Python<'_>,
+    index: &Handle<K>,
+    changes: &[Change<'_, K>],
+    (links, patience): (bool, Option<Duration>),
+) -> PyResult<u64> {
+    let watch = Arc::new(Watch::patient(patience));
     let written = watch.write_any(py, || {
         index.try_write(|batch| make_all(batch, changes, (links, index.dimensions()), &watch))
     })?;
-    written.map_err(|failure| failure.raised(py))
+    written.map_err(|failure| failure.raised(py, &watch))
 }
 
 /// Makes changes of one index. Returns how many items were deleted.
@@ -187,6 +203,51 @@ fn add_part<K: Name + ?Sized>(
         from = to;
     }
     Ok(())
+}
+
+/// Adds items, or replaces the vectors of those that must be there. `named` makes names in the
+/// index of the ids of a caller, which can be those of a tenant.
+pub(crate) fn put<K: Name + ?Sized>(
+    index: &Handle<K>,
+    ids: &Bound<'_, PyAny>,
+    named: impl FnOnce(Vec<K::Owned>) -> PyResult<Vec<K::Owned>>,
+    (vectors, records): (&Bound<'_, PyAny>, Option<&Bound<'_, PyAny>>),
+    shape: Shape,
+    (links, is_update): (bool, bool),
+) -> PyResult<()> {
+    let given = given(vectors, shape)?;
+    let names = named(names_for::<K>(ids, &given)?)?;
+    let records = records::take_for(records, &given)?;
+    let change = match is_update {
+        true => Change::Update(&names, given.raw(), records.as_deref()),
+        false => Change::Add(&names, given.raw(), records.as_deref()),
+    };
+    write(ids.py(), index, &[change], links).map(drop)
+}
+
+/// Sets the records of items that must be there.
+pub(crate) fn set<K: Name + ?Sized>(
+    index: &Handle<K>,
+    ids: &Bound<'_, PyAny>,
+    named: impl FnOnce(Vec<K::Owned>) -> PyResult<Vec<K::Owned>>,
+    records: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let names = named(some_names::<K>(ids)?)?;
+    let records = set_for(ids, records)?;
+    if names.len() != records.len() {
+        return Err(records::mismatch(ids.py(), names.len(), records.len()));
+    }
+    write(ids.py(), index, &[Change::SetRecords(&names, &records)], true).map(drop)
+}
+
+/// Deletes items by their ids. Returns how many there were.
+pub(crate) fn delete<K: Name + ?Sized>(
+    index: &Handle<K>,
+    ids: &Bound<'_, PyAny>,
+    named: impl FnOnce(Vec<K::Owned>) -> PyResult<Vec<K::Owned>>,
+) -> PyResult<u64> {
+    let names = named(some_names::<K>(ids)?)?;
+    write(ids.py(), index, &[Change::Delete(&names)], true)
 }
 
 /// Replaces the records of all items for which a condition holds by what a function of the caller's

@@ -99,3 +99,27 @@ def test_a_batch_of_each_kind_of_ids(folder):
             batch.add(names, rows(2))
             batch.delete(names[0])
         assert index.ids().tolist() == names[1:] and index.pending == 1
+
+
+def test_a_tenant_in_a_batch_queues_what_the_batch_does(folder):
+    index = voisin.create(folder, 4, metric="euclidean", ids=str)
+    names = ["a", "b"]
+    for of_tenant in (False, True):
+        with index.batch() as batch:
+            queue = batch.tenant("acme") if of_tenant else batch
+            queue.add(names, rows(2), [{"n": 1}, None])
+            queue.update("b", rows(1, seed=5)[0], {"n": 2})
+            queue.set_record(["a", "b"], [{"n": 3}, None])
+            for call, error in (
+                (lambda: queue.add(["a"], rows(2)), voisin.LengthMismatch),
+                (lambda: queue.update("a", [1.0]), voisin.DimensionMismatch),
+                (lambda: queue.add(["a", "b"], rows(2), [{}]), voisin.LengthMismatch),
+                (lambda: queue.set_record(["a", "b"], [{}]), voisin.LengthMismatch),
+            ):
+                with pytest.raises(error):
+                    call()
+            assert len(batch) == 3
+        held = index.tenant("acme") if of_tenant else index
+        assert held.get_records(names) == [{"n": 3}, None]
+        assert (held.vectors(names) == [rows(2)[0], rows(1, seed=5)[0]]).all()
+    assert len(index) == 4 and index.check() == []

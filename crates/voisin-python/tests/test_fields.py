@@ -377,3 +377,59 @@ def test_groups_are_the_values_of_a_field(folder):
     with pytest.raises(voisin.UnknownField):
         query.groups(vector, by="nothing")
     assert index.check() == []
+
+
+def test_conditions_of_ten_thousand_joins_take_time_with_their_number(folder):
+    index = voisin.create(folder, 2, fields={"n": "integer"})
+    index.add(range(20), np.ones((20, 2)), [{"n": n} for n in range(20)])
+    for name, join in (("or", lambda a, b: a | b), ("and", lambda a, b: a & b)):
+        of = (lambda n: field("n") == n) if name == "or" else (lambda n: field("n") != n)
+        # From the left, from the right, and in halves: one list each.
+        left = right = of(5)
+        for n in range(5, 10_005):
+            left, right = join(left, of(n)), join(of(n), right)
+        halves = [of(n) for n in range(5, 10_005)]
+        while len(halves) > 1:
+            pairs = [halves[at : at + 2] for at in range(0, len(halves), 2)]
+            halves = [join(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
+        for condition, count in ((left, 10_001), (right, 10_001), (halves[0], 10_000)):
+            parts = condition.to_dict()
+            assert list(parts) == [name] and len(parts[name]) == count
+            again = pickle.loads(pickle.dumps(condition))
+            assert again == condition and again.to_dict() == parts
+            for it in (condition, again):
+                assert index.count(it) == (15 if name == "or" else 5)
+            assert join(again, of(3)) == join(condition, of(3)) != condition
+
+
+def test_deep_conditions_are_pickled_and_those_that_are_too_deep_are_refused(folder):
+    index = voisin.create(folder, 2, fields={"n": "integer"})
+    index.add(range(20), np.ones((20, 2)), [{"n": n} for n in range(20)])
+    condition, depths = field("n") == 7, 0
+    with pytest.raises(voisin.InvalidCondition, match="201 levels deep, of 200 at most: write it"):
+        for n in range(1000):
+            condition = condition & (field("n") < 15) if n % 2 else condition | (field("n") == n)
+            depths += 1
+    assert depths == 200
+    again = pickle.loads(pickle.dumps(condition))
+    assert again == condition and again.to_dict() == condition.to_dict()
+    assert index.count(again) == index.count(condition) == 9
+    assert index.search([1.0, 1.0], k=20, filter=again).ids.size == 9
+    negated = field("n") == 7
+    for _ in range(200):
+        negated = ~negated
+    assert index.count(pickle.loads(pickle.dumps(negated))) == 1
+    doubled = field("n") == 7
+    with pytest.raises(voisin.InvalidCondition, match="tests, of 1048576 at most: use isin"):
+        for _ in range(100):
+            doubled = doubled & doubled
+
+
+def test_chains_are_one_list_whoever_has_combined_them():
+    a, b, c, d = (field("n") == n for n in range(4))
+    assert (a & b) & (c & d) == ((a & b) & c) & d == a & (b & (c & d))
+    assert (a & b) & (c & d) != (a & b) | (c & d)
+    assert ((a | b) & (c | d)).to_dict() == {
+        "and": [{"or": [a.to_dict(), b.to_dict()]}, {"or": [c.to_dict(), d.to_dict()]}]
+    }
+    assert (~(a & b) & c).to_dict()["and"][0] == {"not": {"and": [a.to_dict(), b.to_dict()]}}

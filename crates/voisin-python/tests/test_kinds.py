@@ -124,3 +124,22 @@ def test_what_is_no_kind_and_no_parameter_is_refused_with_what_there_is(folder):
             index.search(QUERIES[0], parameters=text)
         assert refused.value.kind == "InvalidParameters" and refused.value.value in text
     assert recall(index.search(QUERIES, parameters="ef=400, codes=0")) > 0.9
+
+
+def test_an_index_is_named_in_what_is_wrong_with_it(tmp_path):
+    index = voisin.create(tmp_path, 4, name="notes", kinds="flat")
+    index.add([1, 2], rows(2))
+    snapshot, query = index.snapshot(), index.query(kind="ivf")
+    for call in (
+        lambda: index.search(rows(1)[0], kind="ivf"),
+        lambda: index.search(rows(2), kind="ivf"),
+        lambda: index.similar(1, kind="ivf"),
+        lambda: snapshot.search(rows(1)[0], kind="ivf"),
+        lambda: query.pages(rows(1)[0]),
+        lambda: index.drop_kind("flat"),
+    ):
+        with pytest.raises(voisin.InvalidParameter, match='^index "notes" has the kinds flat: '):
+            call()
+    codes = voisin.create(tmp_path, 4, name="bytes", dtype="i8")
+    with pytest.raises(voisin.NotTrained, match='^index "bytes" stores components as i8'):
+        codes.add(1, rows(1)[0])

@@ -307,6 +307,57 @@ def test_a_signal_ends_a_wait_for_a_writing_thread(index):
     assert index.ids().tolist() == [1, 3]
 
 
+@pytest.mark.parametrize("holder", ["thread", "process"])
+def test_a_batch_waits_for_another_writer_for_its_timeout(index, holder):
+    index.add_field("n", int)
+    index.add([1, 2], rows(2), [{"n": 1}, {"n": 2}])
+    folder = voisin.Folder(index.path)
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(voisin.InvalidParameter, match="timeout is .* s: use seconds from 0 on"):
+            index.batch(timeout=wrong)
+        with pytest.raises(voisin.InvalidParameter, match="timeout is .* s: use seconds from 0 on"):
+            folder.write(timeout=wrong)
+    leave = threading.Event()
+    if holder == "thread":
+        entered = threading.Event()
+
+        def slow(record: object) -> None:
+            entered.set()
+            leave.wait(120)
+
+        thread = threading.Thread(
+            target=lambda: index.update_records({"field": "n", "eq": 1}, slow)
+        )
+        thread.start()
+        assert entered.wait(120)
+    else:
+        command = [sys.executable, "-c", HOLDS, str(index.path)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "it writes\n"
+    try:
+        for begin in (lambda: index.batch(timeout=0.2), lambda: folder.write(timeout=0.2)):
+            write = begin()
+            (write if isinstance(write, voisin.Batch) else write["main"]).add(7, rows(1)[0])
+            with pytest.raises(voisin.WriteTimeout, match="within 200ms.*: try again") as raised:
+                write.commit()
+            error = raised.value
+            assert isinstance(error, TimeoutError) and isinstance(error, voisin.OperatorError)
+            assert (error.value, error.responsible) == (0.2, "operator")
+    finally:
+        leave.set()
+        if holder == "thread":
+            thread.join()
+        else:
+            process.kill()
+            process.communicate()
+    assert index.ids().tolist() == [1, 2]
+    with index.batch(timeout=60.0) as batch:
+        batch.add(8, rows(1)[0])
+    with folder.write(timeout=60) as txn:
+        txn["main"].add(9, rows(1)[0])
+    assert index.ids().tolist() == [1, 2, 8, 9]
+
+
 def test_a_killed_process_leaves_a_whole_index(index):
     """The short form of `killed.py`."""
     count = os.environ.get("VOISIN_KILLS", "10")

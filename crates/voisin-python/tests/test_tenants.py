@@ -243,3 +243,18 @@ def test_a_write_to_a_folder_changes_tenants_of_its_indexes(made):
     assert (index.tenants(), other.tenants()) == ([of("core")], [])
     assert not index.check() and not other.check()
     other.close()
+
+
+def test_an_id_of_the_index_tells_whose_it_is(made):
+    index, of = made
+    names = ["acme", "bolt & sons"]
+    for name in names:
+        index.tenant(of(name)).add([of("doc-1"), of("doc-2")], rows(2))
+    index.add(of("of nobody"), rows(1)[0])
+    whose = [voisin.tenant_of(id) for id in index]
+    expected = [(of(name), of(f"doc-{n}")) for name in names for n in (1, 2)]
+    assert sorted(it for it in whose if it) == sorted(expected) and whose.count(None) == 1
+    assert voisin.tenant_of(of("")) is None and voisin.tenant_of(of("doc-1")) is None
+    for wrong in (None, 7, uuid.uuid4(), [of("a")]):
+        with pytest.raises(voisin.NamingMismatch, match="id is .*: give these"):
+            voisin.tenant_of(wrong)

@@ -7,7 +7,8 @@ impl<S> Query<'_, S> {
     /// How many inverted lists a search by [`IndexKind::Ivf`] probes: those whose centers are the
     /// nearest to the query. More find more, in proportionally more time; with as many as there
     /// are, the answer is exact. A search that has not found `k` results probes on. Unless set, as
-    /// many as a recall of .95 takes, by what builds have measured.
+    /// many as a recall of .95 takes, by what builds have measured. 0 is an error of the search:
+    /// [`InvalidParameter`](crate::Error::InvalidParameter).
     ///
     /// ```
     /// # use voisin::{Index, Options, distances::Euclidean};

@@ -391,7 +391,8 @@ fn what_comes_over_is_rounded_to_the_form_of_the_index() {
     check_holds(&wtxn, db, 0, &map(|component| half::f16::from_f32(component).to_f32()));
     let writer = Writer::<Euclidean<I8>>::new(with_metric(db), 1, 8);
     for source in [source(), source().skip_invalid(|item, defect| panic!("{item}: {defect}"))] {
-        assert!(matches!(source.add_to(&writer, &mut wtxn), Err(Error::NotTrained { index: 1 })));
+        let added = source.add_to(&writer, &mut wtxn);
+        assert!(matches!(added, Err(Error::NotTrained { index: 1, .. })));
     }
     <Euclidean<I8>>::prepare(&writer, &mut wtxn);
     assert_eq!(source().add_to(&writer, &mut wtxn).unwrap(), 50);

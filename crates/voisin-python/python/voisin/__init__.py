@@ -57,6 +57,7 @@ from voisin._voisin import (
     open,
     open_or_create,
     remove_index,
+    tenant_of,
     verify_file,
 )
 from voisin.errors import (
@@ -91,6 +92,7 @@ from voisin.errors import (
     ReadersFull,
     UnknownField,
     VoisinError,
+    WriteTimeout,
 )
 
 __all__ = [
@@ -162,6 +164,7 @@ __all__ = [
     "UnknownField",
     "VoisinError",
     "Way",
+    "WriteTimeout",
     "__version__",
     "create",
     "field",
@@ -169,5 +172,6 @@ __all__ = [
     "open",
     "open_or_create",
     "remove_index",
+    "tenant_of",
     "verify_file",
 ]

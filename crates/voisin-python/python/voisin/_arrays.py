@@ -16,6 +16,13 @@ _TAKEN = tuple(np.dtype(name) for name in ("float32", "float64", "float16", "int
 def as_vectors(data: Any) -> np.ndarray[Any, Any]:
     """An array that the native module takes: contiguous rows of one of its types. A copy only where
     it must be."""
+    if data is None:
+        raise _invalid("vectors is None: give an array of numbers, such as float32")
+    if has_mask(data):
+        raise _invalid(
+            "vectors have masked elements, which no vector can have: give vectors.filled(0.0), or "
+            "leave their rows out"
+        )
     if not isinstance(data, np.ndarray):
         data = _as_array(data)
     if data.dtype == object:
@@ -23,6 +30,14 @@ def as_vectors(data: Any) -> np.ndarray[Any, Any]:
     if data.dtype not in _TAKEN:
         data = data.astype(_nearest(data.dtype), copy=False)
     return np.require(data, requirements=["C_CONTIGUOUS", "ALIGNED"])
+
+
+def has_mask(data: Any) -> bool:
+    """Whether an array, or one of the rows of a list, has masked elements: numpy drops the mask
+    when it converts them."""
+    if isinstance(data, (list, tuple)):
+        return any(np.ma.is_masked(row) for row in data if isinstance(row, np.ma.MaskedArray))
+    return bool(np.ma.is_masked(data)) if isinstance(data, np.ma.MaskedArray) else False
 
 
 def _as_array(data: Any) -> np.ndarray[Any, Any]:
@@ -51,13 +66,7 @@ def _stacked(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _uneven(error: ValueError) -> Exception:
     """Rows of several lengths."""
-    return _exception(
-        "InvalidVector",
-        "caller",
-        f"this is no vector or matrix ({error}): give rows of one length",
-        None,
-        None,
-    )
+    return _invalid(f"this is no vector or matrix ({error}): give rows of one length")
 
 
 def _nearest(dtype: np.dtype[Any]) -> type[np.generic]:
@@ -68,10 +77,8 @@ def _nearest(dtype: np.dtype[Any]) -> type[np.generic]:
         return np.float32 if dtype.itemsize <= 2 else np.float64
     if dtype.name == "bfloat16":
         return np.float32
-    raise _exception(
-        "InvalidVector",
-        "caller",
-        f"vectors cannot have components of {dtype.name}: give numbers, such as float32",
-        None,
-        None,
-    )
+    raise _invalid(f"vectors cannot have components of {dtype.name}: give numbers, such as float32")
+
+
+def _invalid(message: str) -> Exception:
+    return _exception("InvalidVector", "caller", message, None, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from voisin._voisin import Condition
+from voisin._voisin import Condition, _restored_condition
 
 _Value = Any
 
@@ -75,6 +75,11 @@ class FieldRef:
 
     def __repr__(self) -> str:
         return f"field({self._name!r})"
+
+
+def _restored(steps: list[tuple[str, int | None]]) -> Condition:
+    """The condition of a pickle, which names this function."""
+    return _restored_condition(steps)
 
 
 def field(name: str) -> FieldRef:

@@ -61,7 +61,10 @@ def decoded(record: bytes) -> dict[str, Any] | bytes:
 def condition(value: Mapping[str, Any]) -> str:
     """A condition as JSON."""
     try:
-        return _encode(dict(value))
+        text = _encode(dict(value))
+        # What UTF-8 has no bytes for is refused here.
+        text.encode()
+        return text
     except (TypeError, ValueError, RecursionError) as error:
         message = f"no condition: {value!r:.80}: {error}: compare with text, numbers, bools, times"
         raise _refused("InvalidCondition", message) from error

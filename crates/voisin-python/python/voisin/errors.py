@@ -166,6 +166,10 @@ class ReadersFull(OperatorError):
     """Every entry of the reader table is in use."""
 
 
+class WriteTimeout(OperatorError, TimeoutError):
+    """Another writer has not ended within the time that a write was to wait for it."""
+
+
 class Corrupt(DataError):
     """What is stored is damaged."""
 
@@ -245,6 +249,7 @@ _CLASSES: dict[str, type[VoisinError]] = {
     "UnknownField": UnknownField,
     "UnknownKind": FormatVersion,
     "UnknownType": InvalidParameter,
+    "WriteTimeout": WriteTimeout,
 }
 
 _GROUPS: dict[str, type[VoisinError]] = {

@@ -12,11 +12,11 @@ use super::calls::{calls, calls_by_key};
 use super::show::{object_table, objects};
 use super::take::{take_bytes, take_objects, take_text, take_uuid};
 use super::{Handle, Name, PagesOf, uuid_type};
-use crate::batch::Names;
 use crate::filters::Kept;
 use crate::found::{Many, One};
-use crate::handle::Held;
+use crate::held::Held;
 use crate::pages::Any;
+use crate::queue::Names;
 use crate::records::Record;
 use crate::unless::Unless;
 

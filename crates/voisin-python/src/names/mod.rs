@@ -19,11 +19,11 @@ use voisin::{
 
 pub(crate) use self::show::uuid_type;
 pub(crate) use self::take::is_one;
-use crate::batch::Names;
 use crate::filters::Kept;
 use crate::found::{Many, One};
-use crate::handle::Held;
+use crate::held::Held;
 use crate::pages::Any;
+use crate::queue::Names;
 use crate::records::Record;
 use crate::unless::Unless;
 

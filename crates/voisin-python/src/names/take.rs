@@ -2,10 +2,12 @@
 
 use numpy::{PyArray1, PyArrayDescrMethods, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyInt, PyString};
+use pyo3::types::{PyBool, PyBytes, PyInt, PyIterator, PyString};
 
 use super::uuid_type;
 use crate::errors::{refused, refused_value};
+use crate::texts::{shown, text_of};
+use crate::vectors::has_mask;
 
 /// Whether this is the name of one item, and no collection of names.
 pub(crate) fn is_one(names: &Bound<'_, PyAny>) -> bool {
@@ -17,12 +19,48 @@ pub(crate) fn is_one(names: &Bound<'_, PyAny>) -> bool {
         || (names.try_iter().is_err() && names.extract::<u64>().is_ok())
 }
 
-fn not_an_int(name: &Bound<'_, PyAny>) -> PyErr {
-    let py = name.py();
+/// The exception for a name of another type than `of`.
+fn no_name(name: &Bound<'_, PyAny>, of: &str, remedy: &str) -> PyErr {
     let given = name.get_type().name().map_or_else(|_| "object".to_owned(), |it| it.to_string());
     let message =
-        format!("the items of this index are named by int, and {given} was given: give ints");
-    refused(py, "NamingMismatch", &message)
+        format!("the items of this index are named by {of}, and {given} was given: give {remedy}");
+    refused(name.py(), "NamingMismatch", &message)
+}
+
+fn not_an_int(name: &Bound<'_, PyAny>) -> PyErr {
+    no_name(name, "int", "ints")
+}
+
+/// The exception for one name where several belong.
+fn one_name(names: &Bound<'_, PyAny>, of: &str) -> PyErr {
+    let message = format!("one name was given, where several belong: give a list of {of}");
+    refused(names.py(), "NamingMismatch", &message)
+}
+
+/// # Errors
+/// `NamingMismatch` for an array with a mask, which would be lost.
+fn check_mask(names: &Bound<'_, PyAny>) -> PyResult<()> {
+    if !has_mask(names)? {
+        return Ok(());
+    }
+    let message = "ids is an array with masked elements, which name no items: give \
+                   ids.compressed(), and the rows of these alone";
+    Err(refused(names.py(), "NamingMismatch", message))
+}
+
+/// Iterates over many names.
+///
+/// # Errors
+/// `NamingMismatch` for what is no iterable.
+fn iterated<'py>(names: &Bound<'py, PyAny>, of: &str) -> PyResult<Bound<'py, PyIterator>> {
+    names.try_iter().map_err(|_| {
+        let message = format!(
+            "ids is {}, and the items of this index are named by {of}: give one id, or an array, a \
+             list, a set or another iterable of ids",
+            shown(names)
+        );
+        refused(names.py(), "NamingMismatch", &message)
+    })
 }
 
 /// An integer from 0 to `max`.
@@ -58,6 +96,7 @@ pub(super) fn take_ints(names: &Bound<'_, PyAny>, max: u64) -> PyResult<Vec<u64>
                        them where rows are ids";
         return Err(refused(py, "NamingMismatch", message));
     }
+    check_mask(names)?;
     let check = |value: u64| if value <= max { Ok(value) } else { Err(too_large(py, value, max)) };
     if let Ok(array) = names.cast::<PyArray1<i64>>() {
         let array = array.readonly();
@@ -75,19 +114,17 @@ pub(super) fn take_ints(names: &Bound<'_, PyAny>, max: u64) -> PyResult<Vec<u64>
     if let Ok(array) = names.cast::<PyArray1<u32>>() {
         return array.readonly().as_array().iter().map(|value| check((*value).into())).collect();
     }
-    if is_one(names) && !names.is_instance_of::<PyInt>() {
-        return Err(not_an_int(names));
+    if is_one(names) {
+        let is_int = names.is_instance_of::<PyInt>() && !names.is_instance_of::<PyBool>();
+        return Err(if is_int { one_name(names, "int") } else { not_an_int(names) });
     }
-    names.try_iter()?.map(|name| take_int(&name?, max)).collect()
+    iterated(names, "int")?.map(|name| take_int(&name?, max)).collect()
 }
 
 pub(super) fn take_text(name: &Bound<'_, PyAny>) -> PyResult<String> {
     name.cast::<PyString>().map_or_else(
-        |_| {
-            let message = "the items of this index are named by str: give strings";
-            Err(refused(name.py(), "NamingMismatch", message))
-        },
-        |name| Ok(name.to_str()?.to_owned()),
+        |_| Err(no_name(name, "str", "strings")),
+        |name| text_of(name, "InvalidId", "an id").map(str::to_owned),
     )
 }
 
@@ -97,19 +134,13 @@ fn is_uuid(name: &Bound<'_, PyAny>) -> bool {
 }
 
 pub(super) fn take_bytes(name: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    name.cast::<PyBytes>().map_or_else(
-        |_| {
-            let message = "the items of this index are named by bytes: give bytes";
-            Err(refused(name.py(), "NamingMismatch", message))
-        },
-        |name| Ok(name.as_bytes().to_vec()),
-    )
+    name.cast::<PyBytes>()
+        .map_or_else(|_| Err(no_name(name, "bytes", "bytes")), |name| Ok(name.as_bytes().to_vec()))
 }
 
 pub(super) fn take_uuid(name: &Bound<'_, PyAny>) -> PyResult<[u8; 16]> {
     if !is_uuid(name) {
-        let message = "the items of this index are named by uuid.UUID: give UUIDs";
-        return Err(refused(name.py(), "NamingMismatch", message));
+        return Err(no_name(name, "uuid.UUID", "UUIDs"));
     }
     name.getattr("bytes")?.extract()
 }
@@ -121,8 +152,8 @@ pub(super) fn take_objects<T>(
     take: impl Fn(&Bound<'_, PyAny>) -> PyResult<T>,
 ) -> PyResult<Vec<T>> {
     if is_one(names) {
-        let message = format!("one name was given, where several belong: give a list of {what}");
-        return Err(refused(names.py(), "NamingMismatch", &message));
+        return Err(one_name(names, what));
     }
-    names.try_iter()?.map(|name| take(&name?)).collect()
+    check_mask(names)?;
+    iterated(names, what)?.map(|name| take(&name?)).collect()
 }

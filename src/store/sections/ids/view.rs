@@ -12,17 +12,16 @@ use crate::store::source::Source;
 use crate::store::view::View;
 use crate::types::{ItemId, Slot};
 
-/// Whether an index has a live item, by one lookup: without a snapshot, which reads the sets of
-/// pending and of removed items.
+/// The slot of a live item, by one lookup: without a snapshot, which reads the sets of pending and
+/// of removed items.
 ///
 /// # Errors
 /// [`Error::Corrupt`].
-pub(crate) fn has_item(place: Place<'_>, rtxn: &RoTxn<'_>, item: ItemId) -> Result<bool> {
+pub(crate) fn slot_in(place: Place<'_>, rtxn: &RoTxn<'_>, item: ItemId) -> Result<Option<Slot>> {
     let (group, low) = ids::id_place(item);
     let key = Key::new(place.index, Kind::ID_SLOTS, 0, group);
-    let Some(value) = place.sound(rtxn, key)? else { return Ok(false) };
-    let slot = ids::find(value.body(), low).map_err(|what| Error::corrupt(key, what))?;
-    Ok(slot.is_some())
+    let Some(value) = place.sound(rtxn, key)? else { return Ok(None) };
+    ids::find(value.body(), low).map_err(|what| Error::corrupt(key, what))
 }
 
 impl<'t, S: Source<'t>> View<'_, 't, S> {

@@ -2,6 +2,7 @@
 //! beyond the last full block.
 
 mod check;
+pub(crate) mod view;
 
 use super::relabel::{Relabel, Relabelled};
 use super::repair::Repair;
