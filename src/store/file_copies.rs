@@ -48,7 +48,7 @@ fn precisions(dimensions: usize) -> &'static [(Codes, usize)] {
 /// a block of the file.
 const SAMPLE_BYTES: usize = 2 << 20;
 const LEAST_SAMPLE: usize = 256;
-/// Runs of slots that half of the sample is taken from.
+/// Runs of slots that are half as large a second sample.
 const RUNS: usize = 4;
 const SAMPLE: usize = 4096;
 /// The fewest slots that a thread encodes at a time, and bytes of copies that are computed, on all
@@ -214,14 +214,14 @@ impl Sample {
     }
 }
 
-/// Two samples of half as many slots each: some from everywhere, and runs of slots that follow each
-/// other, whose vectors are near each other if they were added in an order by locality. Copies that
-/// tell the former apart need not tell the latter apart.
+/// At most `most` slots from everywhere, and half as many in runs of slots that follow each other,
+/// whose vectors are near each other if they were added in an order by locality. Copies that tell
+/// the former apart need not tell the latter apart.
 fn samples(live: &[Slot], most: usize) -> [Vec<Slot>; 2] {
-    let (half, run) = (most / 2, most / 2 / RUNS);
+    let run = (most / 2 / RUNS).min(live.len() / RUNS / 2);
     let starts = (0..RUNS).map(|nth| live.len() * (2 * nth + 1) / (2 * RUNS));
-    let runs = starts.flat_map(|start| live[start..].iter().take(run.min(live.len() / RUNS / 2)));
-    [sample(live.iter().copied(), live.len(), half), runs.copied().collect()]
+    let runs = starts.flat_map(|start| live[start..].iter().take(run));
+    [sample(live.iter().copied(), live.len(), most), runs.copied().collect()]
 }
 
 /// The recall check.
