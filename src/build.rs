@@ -906,6 +906,12 @@ pub(crate) struct Prepared<'e> {
 }
 
 impl Prepared<'_> {
+    /// The addresses of the lists that it replaces, of those that are known.
+    pub(crate) fn replaced_lists(&self) -> Vec<usize> {
+        let view = self.held.verified_view(self.held.memory());
+        view.addresses_of_groups(self.changes.list_groups())
+    }
+
     /// Number of pending items that it links.
     pub(crate) fn linked(&self) -> u64 {
         self.pending.linked.len() as u64

@@ -26,6 +26,7 @@ use crate::format::meta::Meta;
 use crate::store::file_copies::FileCopies;
 use crate::store::open::read_meta;
 use crate::store::owned_snapshot::{OwnedSnapshot, SharedTxn};
+use crate::store::readahead;
 use crate::store::sections::list::footprint;
 use crate::store::sq8_copy::has_copies;
 use crate::store::table::Memory;
@@ -167,6 +168,7 @@ fn link_round(
     let connectivity = builder.connectivity(shared.entry.m.into(), shared.entry.m0.into())?;
     let before = held.id();
     let mut prepared = builder.prepare_within(held, connectivity, goal)?;
+    let replaced = prepared.replaced_lists();
     // A full map cannot grow while this holds a snapshot.
     let commit = shared.env.write(|mut txn| {
         match shared.check_exists(&txn).and_then(|()| builder.link(&mut prepared, &mut txn)) {
@@ -177,6 +179,7 @@ fn link_round(
     let linked = prepared.linked();
     drop(prepared);
     let Some(commit) = commit else { return Ok(Round::Outdated) };
+    readahead::drop_replaced(&replaced);
     if commit == before + 1 {
         // No other commit came between: the vectors are the same.
         copies.commit = commit;

@@ -1,5 +1,5 @@
 //! Copies of the vectors in a temporary file, for builds within a memory budget: quantized codes
-//! (`codes`) at 4 bits a component, or at 8 where 4 cannot tell near vectors apart.
+//! (`codes`) at 2 bits a component, or at 4 or 8 where fewer cannot tell near vectors apart.
 //!
 //! Such a build reads no vector but its copies ([`ByCopies`]): the exact distances of candidates
 //! would read a page of the file of the index for each. Both sides of a distance are codes. A
@@ -18,7 +18,7 @@ use super::readahead::addresses;
 use super::readahead::residency::Residency;
 use super::sections::codes::search::estimate;
 use super::source::Source;
-use super::sq8_copy::{components, has_recall, sample};
+use super::sq8_copy::{RERANK_FACTOR, components, has_recall, sample};
 use super::temp_map::{TempFile, TempMap};
 use super::view::View;
 use crate::codes::{Coder, Codes, Scratch};
@@ -28,12 +28,18 @@ use crate::graph::{DistanceComputer, Vectors};
 use crate::threads;
 use crate::types::Slot;
 
-/// The precisions of copies, from the fewest bits to the most: 4 bits only where there are so many
-/// components that their errors average out, as no exact distance corrects them.
-fn precisions(dimensions: usize) -> &'static [Codes] {
+/// The precisions of copies, from the fewest bits to the most: below 8 bits only where there are so
+/// many components that their errors average out, as no exact distance corrects them. Each with the
+/// number of candidates for each neighbor that the recall check may take.
+fn precisions(dimensions: usize) -> &'static [(Codes, usize)] {
+    let all = &[
+        (Codes::Bits2, 2 * RERANK_FACTOR),
+        (Codes::Bits4, RERANK_FACTOR),
+        (Codes::Bits8, RERANK_FACTOR),
+    ];
     match Codes::fast(dimensions) {
-        Codes::Bits4 => &[Codes::Bits4, Codes::Bits8],
-        _ => &[Codes::Bits8],
+        Codes::Bits4 => all,
+        _ => &all[2..],
     }
 }
 
@@ -42,6 +48,8 @@ fn precisions(dimensions: usize) -> &'static [Codes] {
 /// a block of the file.
 const SAMPLE_BYTES: usize = 2 << 20;
 const LEAST_SAMPLE: usize = 256;
+/// Runs of slots that are half as large a second sample.
+const RUNS: usize = 4;
 const SAMPLE: usize = 4096;
 /// The fewest slots that a thread encodes at a time, and bytes of copies that are computed, on all
 /// threads, before they are written.
@@ -86,22 +94,22 @@ impl FileCopies {
         let dimensions = meta.dimensions as usize;
         let live: Vec<Slot> = view.live()?.iter().map(Slot).collect();
         let most = SAMPLE_BYTES / (size_of::<f32>() * dimensions);
-        let sample = sample(live.iter().copied(), live.len(), most.clamp(LEAST_SAMPLE, SAMPLE));
+        let [spread, near] = samples(&live, most.clamp(LEAST_SAMPLE, SAMPLE))
+            .map(|slots| Sample::new(view, slots, dimensions));
+        let (spread, near) = (spread?, near?);
         drop(live);
-        let mut rows = Vec::with_capacity(sample.len() * dimensions);
-        for slot in &sample {
-            components(view, *slot, &mut rows)?;
-        }
         let mut center = vec![0.0; dimensions];
-        for row in rows.chunks_exact(dimensions) {
-            let share = 1.0 / sample.len() as f32;
+        for row in spread.rows.chunks_exact(dimensions) {
+            let share = 1.0 / spread.slots.len() as f32;
             center.iter_mut().zip(row).for_each(|(center, value)| *center += share * value);
         }
-        for codes in precisions(dimensions).iter().copied() {
+        for (codes, factor) in precisions(dimensions).iter().copied() {
             let stride = copy_bytes(codes, dimensions);
             let coder = Coder::new(metric, codes, seed, center.clone(), meta.scale);
-            if tells_apart(view, &coder, &sample, &rows, stride)? {
-                drop(rows);
+            let passes = |sample| tells_apart(view, &coder, sample, stride, factor);
+            // Nothing but the vectors themselves is more exact than 8 bits.
+            if passes(&spread)? && (codes == Codes::Bits8 || passes(&near)?) {
+                drop((spread, near));
                 let map = write(view, &coder, stride, folder, go_on)?;
                 let residency = Residency::new(cache_bytes);
                 return Ok(Some(Self { coder, stride, map, residency }));
@@ -186,17 +194,47 @@ impl DistanceComputer for FromCopy<'_> {
     }
 }
 
-/// The recall check, on a sample whose rows are in memory.
+/// Vectors of the recall check, in memory.
+struct Sample {
+    slots: Vec<Slot>,
+    rows: Vec<f32>,
+}
+
+impl Sample {
+    fn new<'t, S: Source<'t>>(
+        view: &View<'_, 't, S>,
+        slots: Vec<Slot>,
+        dimensions: usize,
+    ) -> Result<Self> {
+        let mut rows = Vec::with_capacity(slots.len() * dimensions);
+        for slot in &slots {
+            components(view, *slot, &mut rows)?;
+        }
+        Ok(Self { slots, rows })
+    }
+}
+
+/// At most `most` slots from everywhere, and half as many in runs of slots that follow each other,
+/// whose vectors are near each other if they were added in an order by locality. Copies that tell
+/// the former apart need not tell the latter apart.
+fn samples(live: &[Slot], most: usize) -> [Vec<Slot>; 2] {
+    let run = (most / 2 / RUNS).min(live.len() / RUNS / 2);
+    let starts = (0..RUNS).map(|nth| live.len() * (2 * nth + 1) / (2 * RUNS));
+    let runs = starts.flat_map(|start| live[start..].iter().take(run));
+    [sample(live.iter().copied(), live.len(), most), runs.copied().collect()]
+}
+
+/// The recall check.
 fn tells_apart<'t, S: Source<'t> + Sync>(
     view: &View<'_, 't, S>,
     coder: &Coder,
-    sample: &[Slot],
-    rows: &[f32],
+    Sample { slots, rows }: &Sample,
     stride: usize,
+    factor: usize,
 ) -> Result<bool> {
     let dimensions = view.snapshot.meta.dimensions as usize;
     let (mut scratch, mut codes) = (Scratch::default(), Vec::new());
-    for slot in sample {
+    for slot in slots {
         let address = view.vector(*slot)?;
         coder.encode(address.bytes, address.factor, &mut scratch, &mut codes);
     }
@@ -204,7 +242,7 @@ fn tells_apart<'t, S: Source<'t> + Sync>(
     let row = |number: usize| &rows[number * dimensions..][..dimensions];
     let exact = |from: usize, out: &mut Vec<f32>| {
         let from = bytemuck::cast_slice(row(from));
-        let to = (0..sample.len()).map(|to| bytemuck::cast_slice(row(to)));
+        let to = (0..slots.len()).map(|to| bytemuck::cast_slice(row(to)));
         out.extend(to.map(|to| kernels.one(from, to)));
         Ok(())
     };
@@ -216,7 +254,7 @@ fn tells_apart<'t, S: Source<'t> + Sync>(
             (coder.estimates)(&query, &codes, out);
         }
     };
-    has_recall(sample.len(), exact, estimate)
+    has_recall(slots.len(), factor, exact, estimate)
 }
 
 /// Writes the copies by slot; zeros for a slot that is free.

@@ -29,7 +29,7 @@ const RECALL_QUERIES: usize = 64;
 /// Number of neighbors (top-k) per query in the recall check.
 const RECALL_K: usize = 10;
 /// The recall check reranks this many times as many candidates as it wants neighbors.
-const RERANK_FACTOR: usize = 2;
+pub(super) const RERANK_FACTOR: usize = 2;
 /// Minimum recall: the copies are used if at least this fraction of the true neighbors is found.
 const MIN_SAMPLE_RECALL: f64 = 0.95;
 /// Slots per parallel task.
@@ -208,13 +208,14 @@ pub(super) fn passes_recall_check<'t, S: Source<'t> + Sync>(
 ) -> Result<bool> {
     let slots: Vec<u32> = sample.iter().map(|slot| slot.0).collect();
     let exact = |from: usize, out: &mut Vec<f32>| view.distances(sample[from], &slots, out);
-    has_recall(sample.len(), exact, estimate)
+    has_recall(sample.len(), RERANK_FACTOR, exact, estimate)
 }
 
 /// The recall check on a sample of `count` vectors: `exact` gets the distances of one of them from
-/// all.
+/// all. `factor` times as many candidates as neighbors are reranked.
 pub(super) fn has_recall(
     count: usize,
+    factor: usize,
     exact: impl Fn(usize, &mut Vec<f32>) -> Result<()> + Sync,
     estimate: impl Fn(usize, &[u32], &mut Vec<f32>) + Sync,
 ) -> Result<bool> {
@@ -237,7 +238,7 @@ pub(super) fn has_recall(
         };
         // More candidates than needed are reranked. A result counts by its distance, as many may be
         // equal.
-        let estimated = nearest(&estimates, RERANK_FACTOR * RECALL_K);
+        let estimated = nearest(&estimates, factor * RECALL_K);
         let found =
             estimated.iter().filter(|other| exact[**other] <= farthest).count().min(RECALL_K);
         Ok((found, estimated.len().min(RECALL_K)))

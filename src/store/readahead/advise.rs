@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// A range of addresses, whole pages.
 pub(super) type Addresses = Range<usize>;
 
-pub(super) use self::system::{major_faults, page_shift, will_need};
+pub(super) use self::system::{major_faults, page_out, page_shift, will_need};
 
 /// Whether the system tells this process what is in memory: only those who may write a file.
 static IS_TOLD: AtomicBool = AtomicBool::new(true);
@@ -143,23 +143,40 @@ mod system {
         })
     }
 
+    /// What is said of pages.
+    #[derive(Clone, Copy)]
+    enum Advice {
+        WillNeed = libc::MADV_WILLNEED as isize,
+        PageOut = libc::MADV_PAGEOUT as isize,
+    }
+
     /// Starts reading pages that are not in memory.
     pub(in crate::store::readahead) fn will_need(runs: &[Addresses]) {
+        send(runs, Advice::WillNeed);
+    }
+
+    /// Takes pages out of memory that no other process maps. Their content stays.
+    pub(in crate::store::readahead) fn page_out(runs: &[Addresses]) {
+        send(runs, Advice::PageOut);
+    }
+
+    fn send(runs: &[Addresses], advice: Advice) {
+        let one = |run: &Addresses| advise_one(run, advice);
         for runs in runs.chunks(MAX_RUNS) {
             if let [run] = runs {
-                will_need_one(run);
-            } else if !advise(runs, will_need_many, will_need_one) {
+                one(run);
+            } else if !advise(runs, |runs| advise_many(runs, advice), one) {
                 THIS_PROCESS.store(REFUSED, Ordering::Relaxed);
             }
         }
     }
 
-    fn will_need_one(run: &Addresses) {
-        // SAFETY: this advice changes no memory, whatever lies at the addresses.
-        unsafe { libc::madvise(run.start as *mut _, run.len(), libc::MADV_WILLNEED) };
+    fn advise_one(run: &Addresses, advice: Advice) {
+        // SAFETY: neither advice changes what is in memory, whatever lies at the addresses.
+        unsafe { libc::madvise(run.start as *mut _, run.len(), advice as libc::c_int) };
     }
 
-    fn will_need_many(runs: &[Addresses]) -> Option<usize> {
+    fn advise_many(runs: &[Addresses], advice: Advice) -> Option<usize> {
         let process = this_process()?;
         let nothing = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         let mut ranges = [nothing; MAX_RUNS];
@@ -167,15 +184,15 @@ mod system {
         for (range, run) in ranges.iter_mut().zip(runs) {
             *range = libc::iovec { iov_base: run.start as *mut _, iov_len: run.len() };
         }
-        // SAFETY: there are as many ranges as it says, and the advice changes no memory, whatever
-        // lies at their addresses.
+        // SAFETY: there are as many ranges as it says, and neither advice changes what is in
+        // memory, whatever lies at their addresses.
         let advised = unsafe {
             libc::syscall(
                 libc::SYS_process_madvise,
                 process,
                 ranges.as_ptr(),
                 count,
-                libc::MADV_WILLNEED,
+                advice as libc::c_int,
                 0,
             )
         };
@@ -293,6 +310,9 @@ mod system {
     #[cfg(not(unix))]
     pub(in crate::store::readahead) fn will_need(_runs: &[Addresses]) {}
 
+    /// There is no such call.
+    pub(in crate::store::readahead) fn page_out(_runs: &[Addresses]) {}
+
     /// Unknown.
     pub(in crate::store::readahead) fn is_resident(_address: usize) -> Option<bool> {
         None
@@ -401,6 +421,8 @@ mod tests {
             pages(1 << 40..(1 << 40) + 1),
         ]);
         will_need(&[pages(7..9)]);
+        page_out(&[start..start + (1 << page_shift()), pages(5..6)]);
+        page_out(&[pages(7..9)]);
         assert!(bytes.iter().all(|byte| *byte == 1));
         assert_eq!(is_resident(at), Some(true), "it was written just now");
         assert_eq!(is_resident(5 << page_shift()), None, "nothing is there");

@@ -53,6 +53,18 @@ fn ask(runs: &[Range<usize>]) {
     advise::will_need(&runs);
 }
 
+/// Has the pages at some addresses taken out of memory: those of values that were replaced. The
+/// system would drop them last if they have been read a lot.
+pub(crate) fn drop_replaced(addresses: &[usize]) {
+    let (shift, mut runs) = (advise::page_shift(), Runs::default());
+    for page in addresses.iter().map(|address| address >> shift) {
+        runs.push(page..page + 1);
+    }
+    let runs = runs.normalized(0).iter();
+    let runs: Vec<_> = runs.map(|run| run.start << shift..run.end << shift).collect();
+    advise::page_out(&runs);
+}
+
 /// Starts reading values that follow each other in a pass, unless they are in memory, by the looks
 /// of some of their pages.
 pub(crate) fn ask_for_window(values: impl Iterator<Item = Range<usize>>) {

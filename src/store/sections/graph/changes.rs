@@ -60,6 +60,13 @@ impl Changes {
         Ok(Self { puts, spooled, anew, roots, next_rank, growth })
     }
 
+    /// The groups of lists of layer 0 that change.
+    pub(crate) fn list_groups(&self) -> impl Iterator<Item = usize> {
+        let spooled = self.spooled.iter().flat_map(|spooled| &spooled.keys);
+        let keys = self.puts.iter().map(|(key, _)| key).chain(spooled);
+        keys.filter(|key| key.kind == Kind::LINKS && key.sub == 0).map(|key| key.n as usize)
+    }
+
     /// Whether a value is among the changed ones.
     pub(crate) fn has(&self, key: Key) -> bool {
         self.puts.binary_search_by_key(&key, |(key, _)| *key).is_ok()

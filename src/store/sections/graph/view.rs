@@ -110,6 +110,12 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         runs.into_iter()
     }
 
+    /// The addresses of groups of lists of layer 0, of those that are known.
+    pub(crate) fn addresses_of_groups(&self, groups: impl Iterator<Item = usize>) -> Vec<usize> {
+        let Some([links, _]) = self.snapshot.links.first() else { return Vec::new() };
+        groups.filter_map(|group| links.address(group)).collect()
+    }
+
     /// Whether a layer has nodes.
     pub(super) fn has_graph(&self, layer: Layer) -> bool {
         layer.index() < self.snapshot.links.len()
