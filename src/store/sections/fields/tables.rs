@@ -34,8 +34,10 @@ const READS_BEFORE: usize = 3;
 /// A range counts if it reads at least one in so many of the runs, so that none takes many times as
 /// long as it would without tables.
 const RANGES_PER_RUNS: usize = 16;
-/// The sets of items below a number: so many that those make 4 bytes an item.
+/// The sets of items below a number: so many that those make 4 bytes an item, and fewer where they
+/// would take more than [`MAX_SET_BYTES`].
 const PARTS: usize = 32;
+const MAX_SET_BYTES: usize = 64 << 20;
 /// There are such sets if there are at most so many ids for each number.
 const MAX_IDS_PER_ENTRY: usize = 4;
 /// Bytes of sets that are copied and compared in the time in which a run is read, about.
@@ -170,8 +172,7 @@ impl<'t> Runs<'t> {
     /// The runs of a field, ascending.
     pub(super) fn of(runs: Vec<((u64, ItemId), &'t [u8])>) -> Self {
         let (firsts, bodies): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
-        let step = bodies.len().div_ceil(PARTS).max(1);
-        let before = sets_before(&bodies, step).unwrap_or_default();
+        let (step, before) = sets_before(&bodies).unwrap_or((1, Vec::new()));
         Self { firsts, bodies, step, before }
     }
 
@@ -236,9 +237,9 @@ impl<'t> Runs<'t> {
     }
 }
 
-/// The items before every `step`th run. `None` if an item has several numbers, or if there are few
-/// for the ids.
-fn sets_before(bodies: &[&[u8]], step: usize) -> Option<Vec<Before>> {
+/// A number of runs, and the items before every run that is a multiple of it. `None` if an item has
+/// several numbers, or if there are few for the ids.
+fn sets_before(bodies: &[&[u8]]) -> Option<(usize, Vec<Before>)> {
     let (mut entries, mut ids) = (0, 0);
     let each = |body: &&[u8]| {
         entries += run_entries(body).len();
@@ -248,8 +249,10 @@ fn sets_before(bodies: &[&[u8]], step: usize) -> Option<Vec<Before>> {
     if ids > entries.saturating_mul(MAX_IDS_PER_ENTRY) {
         return None;
     }
+    let parts = (MAX_SET_BYTES / ids.div_ceil(8).max(1)).clamp(1, PARTS);
+    let step = bodies.len().div_ceil(parts).max(1);
     let mut bits = vec![0u8; ids.div_ceil(8)].into_boxed_slice();
-    let (mut sets, mut has_several) = (Vec::with_capacity(PARTS + 1), false);
+    let (mut sets, mut has_several) = (Vec::with_capacity(parts + 1), false);
     for runs in bodies.chunks(step) {
         sets.push(bits.clone());
         let each = |body: &&[u8]| {
@@ -266,7 +269,7 @@ fn sets_before(bodies: &[&[u8]], step: usize) -> Option<Vec<Before>> {
         }
     }
     sets.push(bits);
-    Some(sets)
+    Some((step, sets))
 }
 
 #[cfg(test)]
