@@ -179,6 +179,7 @@ fn link_round(
     let linked = prepared.linked();
     drop(prepared);
     let Some(commit) = commit else { return Ok(Round::Outdated) };
+    // Only searches that have begun before read the old lists from here on.
     readahead::drop_replaced(&replaced);
     if commit == before + 1 {
         // No other commit came between: the vectors are the same.

@@ -8,7 +8,7 @@ use rand::RngExt;
 use voisin::distances::{DotProduct, Euclidean, distance};
 use voisin::heed::RoTxn;
 use voisin::roaring::RoaringBitmap;
-use voisin::{ItemId, Reader, Strategy, Writer};
+use voisin::{Error, ItemId, Reader, Strategy, Writer};
 
 use crate::common::{
     Metric, Model, Oracle, add, build, build_index, check, create, for_every_metric, is_binary,
@@ -43,7 +43,7 @@ fn any_k_and_any_ef_give_k_results_or_all_items() {
             let others = Oracle::<D>::new(&model, &model[&9], |id| id != 9);
             let mut strategies = Vec::new();
             for k in [0, 1, 2, 10, 599, 600, 601, 1_000_000, usize::MAX] {
-                for ef in [None, Some(0), Some(1), Some(9), Some(10), Some(700), Some(usize::MAX)] {
+                for ef in [None, Some(1), Some(9), Some(10), Some(700), Some(usize::MAX)] {
                     let what = format!("{} k {k} ef {ef:?}", D::name());
                     let mut by = reader.nns(k);
                     by.ef_search(ef.unwrap_or(voisin::defaults::EF_SEARCH));
@@ -87,9 +87,11 @@ fn an_ef_below_k_counts_as_k() {
         let query = vector::<Euclidean>(&mut rng, 200);
         let expected = reader.nns(10).ef_search(10).by_vector(rtxn, &query).unwrap();
         assert_eq!(expected.strategy, Strategy::Graph);
-        for ef in [0, 1, 9] {
+        for ef in [1, 9] {
             assert_eq!(reader.nns(10).ef_search(ef).by_vector(rtxn, &query).unwrap(), expected);
         }
+        let refused = reader.nns(10).ef_search(0).by_vector(rtxn, &query);
+        assert!(matches!(refused, Err(Error::InvalidParameter { name: "ef", .. })), "{refused:?}");
     });
 }
 
