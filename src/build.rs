@@ -576,6 +576,7 @@ impl<'e> Build<'_, 'e> {
         };
         if let Some(items) = self.within.filter(|_| anew).map(|within| within.items) {
             pending.left = view.live()?.iter().skip(items as usize).collect();
+            pending.linked.retain(|slot| !pending.left.contains(*slot));
         }
         let slots: Vec<Slot> = if anew {
             live(&pending.left)?

@@ -84,7 +84,7 @@ pub(super) fn link_within(
     rounds: &RoundsDone,
 ) -> Result<u64> {
     shared.writable()?;
-    let (pending, removed, limit) = {
+    let (mut pending, removed, limit) = {
         let newest = shared.newest()?;
         let meta = newest.meta();
         let limit = shared.budget(Some(memory), meta);
@@ -92,6 +92,7 @@ pub(super) fn link_within(
         (u64::from(meta.pending), u64::from(meta.removed), limit)
     };
     let (mut copies, mut linked, mut attempts) = (Copies::default(), 0, 0);
+    let first = rounds.done.load(Ordering::Relaxed) + 1;
     let expected = |left: u64| left.div_ceil(limit);
     rounds.total.store(expected(pending).max(u64::from(pending + removed > 0)), Ordering::Relaxed);
     loop {
@@ -109,8 +110,12 @@ pub(super) fn link_within(
             Ok(Round::Linked(now)) => {
                 (linked, attempts) = (linked + now, 0);
                 let done = rounds.done.fetch_add(1, Ordering::Relaxed) + 1;
-                let left = shared.newest()?.meta().removed;
-                if linked >= pending && left == 0 {
+                let newest = shared.newest()?;
+                if done == first {
+                    // If it has begun anew, linked items have become pending.
+                    pending = linked + u64::from(newest.meta().pending);
+                }
+                if linked >= pending && newest.meta().removed == 0 {
                     rounds.total.store(done, Ordering::Relaxed);
                     break;
                 }
