@@ -128,21 +128,22 @@ fn a_load_within_a_small_budget_is_linked_in_rounds_each_of_which_is_an_index() 
 
 #[test]
 fn a_load_whose_first_round_begins_anew_links_all() {
-    let least = least();
+    // What replaces others takes a slot of its own, and all at once would need a fifth more.
+    let little = least() * 17 / 16;
     // The only node of the graph is replaced.
     let (_folder, index) = create(options());
     index.write(|batch| batch.add(0, &row(0, 1))).unwrap();
-    index.loader().memory(2 * least).load(rows(0)).unwrap();
+    index.loader().memory(little).load(rows(0)).unwrap();
     check(&index);
     assert_eq!((index.pending().unwrap(), index.snapshot().unwrap().len()), (0, u64::from(ITEMS)));
 
     // More than a quarter of the nodes are, and the others must be linked again, too.
     let (_folder, index) = create(options());
     index.load(rows(0), |_| {}).unwrap();
-    index.loader().memory(2 * least).load(rows(1).take(ITEMS as usize / 3)).unwrap();
+    index.loader().memory(little).load(rows(1).take(ITEMS as usize / 3)).unwrap();
     check(&index);
     assert_eq!((index.pending().unwrap(), index.snapshot().unwrap().len()), (0, u64::from(ITEMS)));
-    assert!(recall(&index) > 0.98);
+    assert!(recall(&index) > 0.95);
 }
 
 #[test]
