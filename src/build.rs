@@ -575,8 +575,8 @@ impl<'e> Build<'_, 'e> {
             Ok((view.live()? - left).iter().map(Slot).collect())
         };
         if let Some(items) = self.within.filter(|_| anew).map(|within| within.items) {
-            pending.left = view.live()?.iter().skip(items as usize).collect();
-            pending.linked.retain(|slot| !pending.left.contains(*slot));
+            let left: Vec<Slot> = view.live()?.iter().skip(items as usize).map(Slot).collect();
+            pending.leave(&left);
         }
         let slots: Vec<Slot> = if anew {
             live(&pending.left)?
@@ -825,7 +825,7 @@ impl Pending {
         self.kept = removed.iter().skip(most.min(removed.len()) as usize).collect();
     }
 
-    /// Leaves slots pending that should have been linked.
+    /// Leaves slots pending that should have been linked, or makes them pending.
     fn leave(&mut self, slots: &[Slot]) {
         if !slots.is_empty() {
             let left: RoaringBitmap = slots.iter().map(|slot| slot.0).collect();

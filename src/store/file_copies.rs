@@ -48,9 +48,9 @@ fn precisions(dimensions: usize) -> &'static [(Codes, usize)] {
 /// a block of the file.
 const SAMPLE_BYTES: usize = 2 << 20;
 const LEAST_SAMPLE: usize = 256;
-/// Runs of slots that are half as large a second sample.
-const RUNS: usize = 4;
 const SAMPLE: usize = 4096;
+/// The number of runs of slots that a second sample, half as large, consists of.
+const RUNS: usize = 4;
 /// The fewest slots that a thread encodes at a time, and bytes of copies that are computed, on all
 /// threads, before they are written.
 const LEAST_TASK: usize = 16;

@@ -47,10 +47,14 @@ pub(crate) fn addresses(bytes: &[u8]) -> Range<usize> {
 
 /// Starts reading runs of pages, by their numbers.
 fn ask(runs: &[Range<usize>]) {
-    let shift = advise::page_shift();
     count::asked(runs);
-    let runs: Vec<_> = runs.iter().map(|run| run.start << shift..run.end << shift).collect();
-    advise::will_need(&runs);
+    advise::will_need(&addresses_of(runs));
+}
+
+/// The addresses of runs of pages.
+fn addresses_of(runs: &[Range<usize>]) -> Vec<Range<usize>> {
+    let shift = advise::page_shift();
+    runs.iter().map(|run| run.start << shift..run.end << shift).collect()
 }
 
 /// Has the pages at some addresses taken out of memory: those of values that were replaced. The
@@ -60,9 +64,7 @@ pub(crate) fn drop_replaced(addresses: &[usize]) {
     for page in addresses.iter().map(|address| address >> shift) {
         runs.push(page..page + 1);
     }
-    let runs = runs.normalized(0).iter();
-    let runs: Vec<_> = runs.map(|run| run.start << shift..run.end << shift).collect();
-    advise::page_out(&runs);
+    advise::page_out(&addresses_of(runs.normalized(0)));
 }
 
 /// Starts reading values that follow each other in a pass, unless they are in memory, by the looks
