@@ -41,7 +41,8 @@ const EDGE_BYTES: u64 = 12;
 const PER_REMOVED: u64 = 40;
 /// Memory for each row added, besides its vector and its code.
 const ADDED_BYTES: u64 = 100;
-/// The same for a row with a key, which lies elsewhere among the keys: two pages.
+/// The same for a row with a key, which lies elsewhere among the keys: the page of its block, with
+/// half of one that is split off, and its block as it is put.
 const KEYED_BYTES: u64 = 2 * 4096;
 /// The same for a row with a record, besides the record: the page that it shares with records of
 /// other items.

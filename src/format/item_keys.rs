@@ -1,10 +1,11 @@
 //! KEYS: the item keys of an index whose items are named by keys instead of bare item ids.
 //!
-//! There are three kinds of rows, distinguished by the sub of their LMDB key: from an item key to
-//! its item id (the LMDB key ends in the item key itself), from an item id back to its key, and
-//! free item ids. `u64` keys are 8 bytes, big-endian, so that LMDB's order is numeric; text is raw
-//! UTF-8; byte strings and UUIDs are the bytes themselves. META and the catalog say which of these
-//! an index has.
+//! There are three kinds of rows, distinguished by the sub of their LMDB key: free item ids, blocks
+//! that lead from item keys to item ids (the LMDB key ends in the first of these keys), and blocks
+//! that lead from ids back to keys; `key_blocks` has their values. In place of blocks, versions
+//! before 9 have two rows for each item. `u64` keys are 8 bytes, big-endian, so that their order is
+//! numeric; text is raw UTF-8; byte strings and UUIDs are the bytes themselves. META and the
+//! catalog say which of these an index has.
 
 use super::{Damage, Key, Kind, checksum, take_u32, tenant};
 use crate::types::ItemId;
@@ -15,10 +16,15 @@ pub(crate) const MAX_BYTES: usize = 480;
 /// Length of a row's key before the item key or item id.
 const PREFIX_BYTES: usize = 4;
 
+/// The first version with blocks of keys.
+const PACKED: u16 = 9;
+
 /// The subs of rows.
-const IDS: u8 = 0;
-const KEYS: u8 = 1;
+const ID_OF_8: u8 = 0;
+const KEY_OF_8: u8 = 1;
 const FREE: u8 = 2;
+const IDS: u8 = 3;
+const KEYS: u8 = 4;
 
 /// How the items of an index are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,27 +124,42 @@ pub(crate) fn uuid_text(uuid: Uuid) -> String {
 /// A row, by its LMDB key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Row<'a> {
-    /// Maps an item key to its item id, the value.
-    Id(&'a [u8]),
-    /// Maps an item id to its item key, the value.
-    Key(ItemId),
+    /// Before version 9: maps an item key to its item id, the value.
+    IdOf8(&'a [u8]),
+    /// Before version 9: maps an item id to its item key, the value.
+    KeyOf8(ItemId),
     /// Marks an item id as free. The value is empty.
     Free(ItemId),
+    /// Maps item keys to item ids, from this key to before that of the next such row.
+    Ids(&'a [u8]),
+    /// Maps item ids to item keys, from this id, the first of a group, to before that of the next
+    /// such row.
+    Keys(ItemId),
 }
 
 impl<'a> Row<'a> {
     /// The LMDB key of the row.
     pub(crate) fn to_bytes(self, index: u16) -> Vec<u8> {
         let id_bytes;
-        let (sub, rest) = match self {
-            Self::Id(key) => (IDS, key),
-            Self::Key(id) | Self::Free(id) => {
+        let rest = match self {
+            Self::IdOf8(key) | Self::Ids(key) => key,
+            Self::KeyOf8(id) | Self::Free(id) | Self::Keys(id) => {
                 id_bytes = id.to_be_bytes();
-                (if matches!(self, Self::Key(_)) { KEYS } else { FREE }, &id_bytes[..])
+                &id_bytes[..]
             }
         };
         let [i0, i1] = index.to_be_bytes();
-        [&[i0, i1, Kind::KEYS.byte(), sub], rest].concat()
+        [&[i0, i1, Kind::KEYS.byte(), self.sub()], rest].concat()
+    }
+
+    fn sub(self) -> u8 {
+        match self {
+            Self::IdOf8(_) => ID_OF_8,
+            Self::KeyOf8(_) => KEY_OF_8,
+            Self::Free(_) => FREE,
+            Self::Ids(_) => IDS,
+            Self::Keys(_) => KEYS,
+        }
     }
 
     /// Parses an LMDB key of the kind KEYS.
@@ -146,14 +167,25 @@ impl<'a> Row<'a> {
         let (prefix, rest) = key.split_at_checked(PREFIX_BYTES)?;
         let id = || rest.try_into().ok().map(ItemId::from_be_bytes);
         match *prefix.last()? {
-            IDS => Some(Self::Id(rest)),
-            KEYS => id().map(Self::Key),
+            ID_OF_8 => Some(Self::IdOf8(rest)),
+            KEY_OF_8 => id().map(Self::KeyOf8),
             FREE => id().map(Self::Free),
+            IDS => Some(Self::Ids(rest)),
+            KEYS => id().map(Self::Keys),
             _ => None,
         }
     }
 
-    /// The name of a row in errors, whose `Key` has no room for an item key.
+    /// Whether a row of an index of this format version can be like this one.
+    pub(crate) fn is_of(self, version: u16) -> bool {
+        match self {
+            Self::Free(_) => true,
+            Self::IdOf8(_) | Self::KeyOf8(_) => version < PACKED,
+            Self::Ids(_) | Self::Keys(_) => version >= PACKED,
+        }
+    }
+
+    /// The name of an id's key in errors, whose `Key` has no room for an item key.
     pub(crate) fn name_of(index: u16, id: ItemId) -> Key {
         Key::new(index, Kind::KEYS, KEYS, id)
     }
@@ -165,28 +197,22 @@ pub(crate) fn bounds(index: u16, of: Row<'_>) -> [Vec<u8>; 2] {
     first.truncate(PREFIX_BYTES);
     let mut end = first.clone();
     if let Some(sub) = end.last_mut() {
-        // Does not overflow: the largest sub is [`FREE`].
+        // Does not overflow: the largest sub is [`KEYS`].
         *sub += 1;
     }
     [first, end]
 }
 
-/// The body of [`Row::Key`]: the length of its value, then the item key.
-pub(crate) fn encode_key(key: &[u8]) -> Vec<u8> {
-    let bytes = size_of::<u32>() + key.len() + checksum::BYTES;
-    [&(bytes as u32).to_le_bytes(), key].concat()
-}
-
-/// The item key in a body.
-pub(crate) fn decode_key(body: &[u8]) -> Result<&[u8], Damage> {
+/// The item key in a body of [`Row::KeyOf8`]: the length of its value, then the item key.
+pub(crate) fn decode_key_of_8(body: &[u8]) -> Result<&[u8], Damage> {
     let bytes = take_u32(body, 0).ok_or("it is too short")?;
     body.get(size_of::<u32>()..)
         .filter(|_| bytes as usize == body.len() + checksum::BYTES)
         .ok_or("it does not say its own length")
 }
 
-/// The item id in a body.
-pub(crate) fn decode_id(body: &[u8]) -> Result<ItemId, Damage> {
+/// The item id in a body of [`Row::IdOf8`].
+pub(crate) fn decode_id_of_8(body: &[u8]) -> Result<ItemId, Damage> {
     take_u32(body, 0)
         .filter(|_| body.len() == size_of::<ItemId>())
         .ok_or("it does not have the length of an item id")
@@ -202,9 +228,11 @@ mod tests {
         let keys: Vec<&[u8]> = numbers.iter().map(|bytes| &bytes[..]).collect();
         let rows: Vec<Row<'_>> = keys
             .iter()
-            .map(|key| Row::Id(key))
-            .chain([0, 255, 256, u32::MAX].map(Row::Key))
+            .map(|key| Row::IdOf8(key))
+            .chain([0, 255, 256, u32::MAX].map(Row::KeyOf8))
             .chain([0, 255, 256, u32::MAX].map(Row::Free))
+            .chain(keys.iter().map(|key| Row::Ids(key)))
+            .chain([0, 255, 256, u32::MAX].map(Row::Keys))
             .collect();
         let bytes: Vec<_> = rows.iter().map(|row| row.to_bytes(258)).collect();
         assert!(bytes.is_sorted());
@@ -212,19 +240,26 @@ mod tests {
             assert_eq!((Row::from_bytes(bytes), Kind::of(bytes)), (Some(*row), Some(Kind::KEYS)));
             let [first, end] = bounds(258, *row);
             assert!(first < *bytes && *bytes < end);
+            let is_of = [8, 9].map(|version| row.is_of(version));
+            let expected = match row.sub() {
+                FREE => [true, true],
+                sub => [sub < FREE, sub > FREE],
+            };
+            assert_eq!(is_of, expected);
         }
-        assert_eq!(Row::Key(7).to_bytes(258), Row::name_of(258, 7).to_bytes());
+        assert_eq!(Row::Keys(7).to_bytes(258), Row::name_of(258, 7).to_bytes());
         for wrong in [
             &[1, 2, 14][..],
             &[1, 2, 14, 1, 0, 0, 0],
             &[1, 2, 14, 2, 0, 0, 0, 0, 0],
-            &[1, 2, 14, 3, 0, 0, 0, 0],
+            &[1, 2, 14, 4, 0, 0, 0],
+            &[1, 2, 14, 5, 0, 0, 0, 0],
         ] {
             assert_eq!(Row::from_bytes(wrong), None);
         }
         assert_eq!(
-            (decode_id(&[1, 2, 0, 0]), decode_id(&[1]).is_err(), decode_id(&[0; 5]).is_err()),
-            (Ok(513), true, true)
+            [&[1, 2, 0, 0][..], &[1], &[0; 5]].map(|body| decode_id_of_8(body).ok()),
+            [Some(513), None, None]
         );
     }
 
@@ -258,10 +293,10 @@ mod tests {
 
     #[test]
     fn a_key_comes_back_from_its_body_and_a_body_of_another_length_does_not() {
-        let body = encode_key(b"key");
-        assert_eq!((&body[..], decode_key(&body)), (&b"\x0b\0\0\0key"[..], Ok(&b"key"[..])));
+        let body = b"\x0b\0\0\0key";
+        assert_eq!(decode_key_of_8(body), Ok(&b"key"[..]));
         for wrong in [&body[..6], &[&body[..], b"s"].concat(), &[], &[8, 0]] {
-            assert!(decode_key(wrong).is_err(), "{wrong:?}");
+            assert!(decode_key_of_8(wrong).is_err(), "{wrong:?}");
         }
     }
 

@@ -17,6 +17,7 @@ pub(crate) mod fields;
 pub(crate) mod ids;
 pub(crate) mod item_keys;
 mod key;
+pub(crate) mod key_blocks;
 pub(crate) mod links;
 pub(crate) mod meta;
 pub(crate) mod records;

@@ -5,16 +5,17 @@ use super::named::{Lent, answer, look};
 use super::pinned::{Pinned, Work};
 use super::{Answer, Query, Searchable, Target};
 use crate::error::Result;
-use crate::format::item_keys::{Naming, Row};
+use crate::format::item_keys::Naming;
 use crate::item_key::{AsKey, ItemKey, ItemName, bytes_of, sealed};
 use crate::reader::ReaderOn;
 use crate::store::sections::item_keys::rows::{ItemKeys, mistyped};
-use crate::store::source::{Calling, Source, Warm};
+use crate::store::source::{Calling, Warm};
 use crate::store::view::View;
 use crate::types::ItemId;
 
-/// The number of keys that are looked up at a time.
+/// The number of keys that are looked up at a time, and of blocks of keys.
 const KEYS_AHEAD: usize = 1024;
+const BLOCKS_AHEAD: usize = 64;
 
 impl<'a, 't, D, K: sealed::Bytes + ?Sized> ReaderOn<'a, 't, D, K> {
     fn item_keys(&self) -> ItemKeys<'t> {
@@ -25,16 +26,7 @@ impl<'a, 't, D, K: sealed::Bytes + ?Sized> ReaderOn<'a, 't, D, K> {
     fn resolve_keys(&self, view: &View<'a, 't, Calling<'a, 't>>) -> Result<()> {
         let keys = self.item_keys();
         let known = keys.known(view.snapshot, || keys.bound(self.txn()))?;
-        let mut next = Some(0);
-        while let Some(first) = next {
-            let row = |id| Row::name_of(keys.place.index, id);
-            let rows = view.source.values(row(first), row(ItemId::MAX), KEYS_AHEAD)?;
-            next = rows.last().and_then(|(key, _)| key.n.checked_add(1));
-            for (key, _) in rows {
-                keys.key(view, known, key.n)?;
-            }
-        }
-        Ok(())
+        keys.resolve(view, known, BLOCKS_AHEAD)
     }
 }
 

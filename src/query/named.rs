@@ -13,9 +13,9 @@ use crate::item_key::{MAX_KEY_BYTES, NamePredicate, sealed};
 use crate::search::{Due, Predicate, Request, Searched};
 use crate::store::Place;
 use crate::store::owned_snapshot::OwnedSnapshot;
+use crate::store::sections::item_keys::known::Known;
 use crate::store::sections::item_keys::rows::{ItemKeys, mistyped};
 use crate::store::source::{Shared, Source};
-use crate::store::table::Table;
 use crate::store::view::View;
 use crate::types::ItemId;
 
@@ -57,7 +57,7 @@ struct LentKeys<'a, 's, 't, S, L> {
     keys: ItemKeys<'a>,
     /// A view that any thread can use, as any may ask a predicate.
     view: &'a View<'s, 't, S>,
-    known: &'a Table<'t>,
+    known: &'a Known<'t>,
     txn: &'a L,
     /// The prefix that the keys here are without.
     space: &'a [u8],
@@ -76,9 +76,13 @@ impl<'a, 's, 't, S: Source<'t>, L: Lend> LentKeys<'a, 's, 't, S, L> {
     }
 
     /// The key of a result, which is in the space, without the prefix.
-    fn key_of_result<V: Source<'t>>(&self, view: &View<'_, 't, V>, id: ItemId) -> Result<&'t [u8]> {
-        let key = self.keys.key(view, self.known, id)?;
-        key.strip_prefix(self.space).ok_or_else(|| mistyped(self.keys.place.index, id))
+    fn key_of_result<V: Source<'t>>(&self, view: &View<'_, 't, V>, id: ItemId) -> Result<Vec<u8>> {
+        let mut key = self.keys.key(view, self.known, id)?;
+        if !key.starts_with(self.space) {
+            return Err(mistyped(self.keys.place.index, id));
+        }
+        key.drain(..self.space.len());
+        Ok(key)
     }
 }
 
@@ -96,7 +100,7 @@ impl<'t, S: Source<'t>, L: Lend> Names for LentKeys<'_, '_, 't, S, L> {
     }
 
     fn name(&self, id: ItemId) -> Result<Vec<u8>> {
-        self.key_of_result(self.view, id).map(<[u8]>::to_vec)
+        self.key_of_result(self.view, id)
     }
 }
 
@@ -156,8 +160,8 @@ where
     let ask = named.predicate.map(|predicate: NamePredicate<'_>| {
         move |id| {
             // An item of another tenant is no result.
-            let key = rows.key(names, known, id)?.strip_prefix(space);
-            let accepts = key.map_or(Some(false), |key| predicate.ask(key));
+            let key = rows.key(names, known, id)?;
+            let accepts = key.strip_prefix(space).map_or(Some(false), |key| predicate.ask(key));
             accepts.ok_or_else(|| mistyped(rows.place.index, id))
         }
     });
@@ -190,7 +194,7 @@ where
     })?;
     // By the view that has a transaction.
     let key = |id| keys.key_of_result(view, id);
-    let name = |id| K::take(key(id)?).ok_or_else(|| mistyped(place.index, id));
+    let name = |id| K::take(&key(id)?).ok_or_else(|| mistyped(place.index, id));
     found.map(|all| all.into_iter().map(|one| one.name(name)).collect()).transpose()
 }
 

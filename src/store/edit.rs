@@ -792,8 +792,9 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// As [`finish_with`](Self::finish_with). Returns the transaction.
     fn finish_into(mut self, derived: Vec<Put>) -> Result<&'w mut RwTxn<'p>> {
         let fields = std::mem::take(&mut self.fields);
-        let mut rows = fields.finish(self.place, self.wtxn, &mut self.meta)?;
-        rows.extend(std::mem::take(&mut self.keys).finish(self.place.index));
+        // In the order of their kinds: LMDB fills pages best where keys ascend.
+        let mut rows = std::mem::take(&mut self.keys).finish(self.place, self.wtxn)?;
+        rows.puts.extend(fields.finish(self.place, self.wtxn, &mut self.meta)?);
         for slot in std::mem::take(&mut self.freed) {
             self.free(Slot(slot))?;
         }

@@ -71,11 +71,11 @@ pub(crate) fn naming_of(place: Place<'_>, rtxn: &RoTxn<'_>, meta: &Meta) -> Resu
     if !meta.is_without_parts() {
         return Ok(meta.naming);
     }
-    let [first, end] = bounds(place.index, Row::Id(&[]));
+    let [first, end] = bounds(place.index, Row::IdOf8(&[]));
     let keys = (Bound::Included(&first[..]), Bound::Excluded(&end[..]));
     let first = place.raw.range(rtxn, &keys)?.next().transpose()?;
     Ok(match first.and_then(|(row, _)| Row::from_bytes(row)) {
-        Some(Row::Id(key)) if place.naming == Naming::Ids => Naming::likely(key),
+        Some(Row::IdOf8(key)) if place.naming == Naming::Ids => Naming::likely(key),
         _ => place.naming,
     })
 }

@@ -17,6 +17,7 @@ use roaring::RoaringBitmap;
 
 use super::Place;
 use super::open::{MISCOUNTED, read_for_change};
+use super::sections::item_keys::edit::KeysEdit;
 use super::sections::list::{SECTIONS, is_listed};
 use super::sections::repair::Repair;
 use super::sections::section::Section;
@@ -74,13 +75,15 @@ pub(crate) fn repair(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
         puts.extend(section.repair(&repair)?);
     }
 
+    let rows = KeysEdit::default().finish(place, wtxn)?;
+
     let mut journal = Journal::of_everything(before, is_listed);
     let mut target = Target { place, wtxn, journal: &mut journal };
     target.mark(torn)?;
     for kind in forgotten.iter().flat_map(|section| section.kinds()) {
         target.delete_derived(*kind)?;
     }
-    target.complete(puts, Vec::new(), &meta)?;
+    target.complete(puts, rows, &meta)?;
     Ok(true)
 }
 

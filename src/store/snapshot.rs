@@ -9,6 +9,7 @@ use roaring::RoaringBitmap;
 use super::readahead::residency::{Residency, Temperature, pages_read};
 use super::sections::codes::tables::CodeTables;
 use super::sections::fields::tables::FieldTables;
+use super::sections::item_keys::known::Known;
 use super::strided::Strided;
 use super::table::{Memory, Table};
 use crate::codec::{Bf16, Bits, Codec, F16, F32, I8, Signs};
@@ -83,7 +84,7 @@ pub(crate) struct Snapshot<'t> {
     /// Tables of sections that have no field here, with their kind and sub.
     pub(crate) others: Vec<(Kind, u8, Table<'t>)>,
     /// The keys of items, by item id; created on first use.
-    pub(super) item_keys: OnceLock<Table<'t>>,
+    pub(super) item_keys: OnceLock<Known<'t>>,
     /// What conditions on fields have read.
     pub(super) fields: FieldTables<'t>,
     /// What sections of kinds of index keep.

@@ -30,6 +30,14 @@ pub(crate) type Put = (Key, Option<Vec<u8>>);
 /// The same for a row, whose LMDB key is longer than a [`Key`].
 pub(crate) type RowPut = (Vec<u8>, Option<Vec<u8>>);
 
+/// The rows that an edit changes at its end.
+#[derive(Default)]
+pub(crate) struct Rows {
+    pub(crate) puts: Vec<RowPut>,
+    /// Ranges of LMDB keys, without their ends, whose rows are deleted: none of those to put.
+    pub(crate) gone: Vec<[Vec<u8>; 2]>,
+}
+
 /// What an edit has written so far, and what it needs to finish.
 pub(super) struct Journal {
     /// META before the edit.
@@ -166,7 +174,7 @@ impl Target<'_, '_, '_> {
     }
 
     /// Finishes the edit: writes its last values and rows, then DELTA, and META last of all.
-    pub(super) fn complete(mut self, puts: Vec<Put>, rows: Vec<RowPut>, meta: &Meta) -> Result<()> {
+    pub(super) fn complete(mut self, puts: Vec<Put>, rows: Rows, meta: &Meta) -> Result<()> {
         let deltas = match self.journal.earlier.take() {
             Some(earlier) => earlier,
             None => earlier(self.place.raw, self.wtxn)?,
@@ -175,7 +183,11 @@ impl Target<'_, '_, '_> {
             self.journal.note(key);
             put_or_delete(self.place, self.wtxn, key, body)?;
         }
-        rows.into_iter().try_for_each(|row| put_row(self.place.raw, self.wtxn, row))?;
+        for [first, end] in &rows.gone {
+            let range = (Bound::Included(&first[..]), Bound::Excluded(&end[..]));
+            self.place.raw.delete_range(self.wtxn, &range)?;
+        }
+        rows.puts.into_iter().try_for_each(|row| put_row(self.place.raw, self.wtxn, row))?;
         let mut written = deltas.of(self.place.index).unwrap_or_default();
         // `merge` also sorts the lists.
         written.merge(std::mem::replace(&mut self.journal.delta, Delta::Everything));

@@ -699,7 +699,8 @@ fn a_changed_byte_among_the_keys_is_found_and_never_a_panic() {
         *rows.borrow_mut() = all.filter(|(key, _)| key[2] == 14).collect();
     });
     let rows = rows.into_inner();
-    assert_eq!(rows.len(), 3 + 3 + 1);
+    // A block for each order, and an id that is free.
+    assert_eq!(rows.len(), 1 + 1 + 1);
     let use_all = |expected: &[Invariant]| {
         let index = Texts::open(&path, Options::default()).unwrap();
         let findings = index.check().unwrap();

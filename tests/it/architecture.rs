@@ -172,7 +172,7 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/graph/view.rs", "the same"),
     ("kinds/ivf/section/view.rs", "the same"),
     ("kinds/lsh/section/view.rs", "the same"),
-    ("store/sections/item_keys/rows.rs", "what was verified when it was looked up"),
+    ("store/sections/item_keys/known.rs", "what was verified when it was looked up"),
     ("store/sections/records/edit.rs", "the length of a record that is about to go"),
     ("store/sections/repair.rs", "looks whether a value is there"),
     ("store/checker.rs", "goes on where a checksum does not hold"),

@@ -216,29 +216,84 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
     decoded
 }
 
+/// The entries of a block of section 10. `first` is what the key of the first one shares, and
+/// `None` in a block by ids.
+fn decode_key_block(body: &[u8], first: Option<&[u8]>) -> Vec<(Vec<u8>, u32)> {
+    let mut value = Cursor { what: "KEYS".to_owned(), bytes: body.to_vec(), at: 0 };
+    if first.is_none() {
+        assert_eq!(value.u32() as usize, body.len() + 4, "KEYS: a block says its length");
+    }
+    let number = |value: &mut Cursor| {
+        let (mut number, mut shift) = (0u64, 0);
+        loop {
+            let byte = value.u8();
+            number |= u64::from(byte & 0x7F) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                assert!(byte > 0 || shift == 7, "KEYS: a number has no more bytes than it needs");
+                return u32::try_from(number).expect("KEYS: a number");
+            }
+        }
+    };
+    let (mut key, mut next, mut found) = (first.unwrap_or_default().to_vec(), 0u32, Vec::new());
+    while value.at < body.len() {
+        let head = number(&mut value);
+        let shared = number(&mut value) as usize;
+        let rest = value.take(head as usize / 2).to_vec();
+        assert!(shared <= key.len(), "KEYS: {shared} bytes of {key:?} are shared");
+        if let (Some(first), Some(before)) = (rest.first(), key.get(shared)) {
+            assert_ne!(first, before, "KEYS: all is shared that can be");
+        }
+        key.truncate(shared);
+        key.extend(rest);
+        let mut id = i64::from(next);
+        if head % 2 == 1 {
+            let zigzag = i64::from(number(&mut value));
+            assert!(zigzag > 0, "KEYS: an id that is the next one is not said");
+            id += if zigzag % 2 == 0 { zigzag / 2 } else { -(zigzag / 2) - 1 };
+        }
+        let id = id.rem_euclid(1 << 32) as u32;
+        found.push((key.clone(), id));
+        next = id.wrapping_add(1);
+    }
+    found
+}
+
 /// Section 10.
 fn decode_keys(values: &mut Values, decoded: &mut Decoded) {
     let (mut ids, mut free) = (BTreeMap::new(), BTreeSet::new());
+    let (mut last_key, mut last_id) = (Vec::new(), None);
     for (row, body) in std::mem::take(&mut values.2) {
         let id = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().expect("an item id"));
         match (row[0], &row[1..]) {
-            (0, key) => {
-                let found = u32::from_le_bytes(body[..].try_into().expect("KEYS: an item id"));
-                ids.insert(found, key.to_vec());
-            }
-            (1, rest) => {
-                let length = u32::from_le_bytes(body[..4].try_into().unwrap()) as usize;
-                assert_eq!(length, body.len() + 4, "KEYS: {row:?} says its length");
-                decoded.keys.insert(id(rest), body[4..].to_vec());
-            }
             (2, rest) => {
                 assert!(body.is_empty(), "KEYS: {row:?} is empty");
                 free.insert(id(rest));
             }
+            (3, first) => {
+                let entries = decode_key_block(&body, Some(first));
+                assert_eq!(entries[0].0, first, "KEYS: a block begins with the key of its row");
+                for (key, id) in entries {
+                    assert!(last_key < key, "KEYS: {key:?} comes after {last_key:?}");
+                    last_key.clone_from(&key);
+                    assert!(ids.insert(id, key).is_none(), "KEYS: two keys of {id}");
+                }
+            }
+            (4, first) => {
+                let entries = decode_key_block(&body, None);
+                assert_eq!(entries[0].1 / 16 * 16, id(first), "KEYS: a block begins with its row");
+                let group = |id: u32| id / 16;
+                assert!(last_id.is_none_or(|last| group(last) < group(id(first))), "KEYS: groups");
+                for (key, id) in entries {
+                    assert!(last_id < Some(id), "KEYS: {id} comes after {last_id:?}");
+                    last_id = Some(id);
+                    decoded.keys.insert(id, key);
+                }
+            }
             (sub, _) => panic!("KEYS: sub {sub}"),
         }
     }
-    assert_eq!(ids, decoded.keys, "KEYS: both kinds of rows agree");
+    assert_eq!(ids, decoded.keys, "KEYS: both kinds of blocks agree");
     for key in decoded.keys.values() {
         let is_of_its_kind = match decoded.meta.naming {
             1 => key.len() == 8,
@@ -574,7 +629,7 @@ fn decode_calibration(part: &mut Cursor) {
 impl Meta {
     fn decode(mut value: Cursor) -> Self {
         assert_eq!(&value.array(), b"voisin\x1a\n", "META: magic");
-        assert_eq!(value.u16(), 8, "META: format version");
+        assert_eq!(value.u16(), 9, "META: format version");
         assert_eq!(value.u8(), 0, "META: the mark of a torn edit");
         let mut meta = Self { naming: value.u8(), ..Self::default() };
         assert!(meta.naming <= 4, "META: {} names its items", meta.naming);

@@ -300,12 +300,13 @@ fn keys_in_branches_are_of_entries_that_are_there() {
     let clean = folder.path().join("clean");
     index.copy_to(&clean).unwrap();
     drop(index);
-    // The keys in a file that are of no item.
+    // The keys in a file that are of no item, where they are whole: blocks of keys have the rest of
+    // a key after what it shares, without a number of 8 digits before it.
     let stale = |file: &Path| {
         let file = std::fs::read(file).unwrap();
-        let number = |run: &[u8]| std::str::from_utf8(&run[..8]).unwrap().parse().unwrap();
+        let number = |run: &[u8]| std::str::from_utf8(&run[..8]).ok()?.parse().ok();
         let runs = file.windows(25).filter(|run| run.ends_with(b" is a key that is"));
-        runs.map(number).filter(|number: &u32| !number.is_multiple_of(3)).count()
+        runs.filter_map(number).filter(|number: &u32| !number.is_multiple_of(3)).count()
     };
     assert_eq!(stale(&clean.join("data.mdb")), 0);
     // SAFETY: no one else has the map open or writes to the files.

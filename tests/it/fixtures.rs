@@ -20,7 +20,9 @@ use crate::common::{Model, check_holds, create, open_env};
 use crate::decoder::crc32c;
 
 /// The versions before the one that is written.
-const EARLIER: [u16; 3] = [5, 6, 7];
+const EARLIER: [u16; 4] = [5, 6, 7, 8];
+/// The first version whose fixture has an index with tenants.
+const WITH_TENANTS: u16 = 8;
 const DIMENSIONS: usize = 64;
 /// The items that are linked, and those that are added after the build and stay pending.
 const LINKED: ItemId = 600;
@@ -46,6 +48,21 @@ fn bits(item: ItemId) -> Vec<f32> {
 
 fn text(item: ItemId) -> String {
     format!("item {item:03}")
+}
+
+/// The tenants of the fixtures that have any, and the items of each.
+const TENANTS: u32 = 12;
+const OF_TENANT: ItemId = 40;
+
+fn tenant(n: u32) -> String {
+    format!("tenant {n:02}")
+}
+
+/// The items of a tenant: those that were deleted are missing.
+fn of_tenant(n: u32) -> impl Iterator<Item = (String, ItemId)> {
+    (0..OF_TENANT)
+        .filter(move |item| item % 7 != n % 7)
+        .map(move |item| (format!("document {item}"), n * OF_TENANT + item))
 }
 
 /// The items of every fixture: those that were deleted are missing.
@@ -89,7 +106,30 @@ fn write_the_fixtures_of_this_version() {
     texts
         .write(|batch| batch.add_items_from(items().map(|item| (text(item), bits(item)))))
         .unwrap();
-    drop((ids, numbers, texts));
+    let tenants = Index::<Euclidean, str>::create(&path, options("tenants")).unwrap();
+    tenants
+        .write(|batch| {
+            for n in 0..TENANTS {
+                let mut tenant = batch.tenant(&tenant(n))?;
+                for item in 0..OF_TENANT {
+                    tenant
+                        .add(format!("document {item}").as_str(), &vector(n * OF_TENANT + item))?;
+                }
+            }
+            batch.add("of no tenant", &vector(9999))
+        })
+        .unwrap();
+    tenants
+        .write(|batch| {
+            for n in 0..TENANTS {
+                let gone = (0..OF_TENANT).filter(|item| item % 7 == n % 7);
+                let gone = gone.map(|item| format!("document {item}"));
+                batch.tenant(&tenant(n))?.delete_items(gone)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    drop((ids, numbers, texts, tenants));
 
     let env = open_env(&folder.join("level-1"), 8 << 20);
     let db = create::<Euclidean>(&env);
@@ -145,7 +185,7 @@ fn an_index_of_an_earlier_version_opens_answers_changes_and_checks() {
         for found in &found {
             assert_eq!(found.metadata.as_ref().unwrap().format_version, version);
         }
-        assert_eq!(found.len(), 3);
+        assert_eq!(found.len(), if version < WITH_TENANTS { 3 } else { 4 });
 
         let ids = Index::<Cosine>::open(path, options("ids")).unwrap();
         let snapshot = ids.snapshot().unwrap();
@@ -186,11 +226,49 @@ fn an_index_of_an_earlier_version_opens_answers_changes_and_checks() {
             numbers.write(|batch| batch.add(1, &vector(1))).unwrap();
             texts.write(|batch| batch.add("another", &bits(7))).unwrap();
         }
+        if version >= WITH_TENANTS {
+            tenants_are_read_and_changed(path);
+        }
         let current = voisin_format_version();
         for found in voisin::inspect(path).unwrap() {
             assert_eq!(found.metadata.unwrap().format_version, current, "{:?}", found.name);
         }
     }
+}
+
+/// Reads an index with tenants, before and after a change.
+fn tenants_are_read_and_changed(path: &Path) {
+    let index = Index::<Euclidean, str>::open(path, Options::default().name("tenants")).unwrap();
+    let before = index.snapshot().unwrap();
+    let expect = |of: &voisin::Snapshot<Euclidean, str>, added: bool| {
+        let names: Vec<String> = of.tenants().unwrap().map(Result::unwrap).collect();
+        assert_eq!(names, (0..TENANTS).map(tenant).collect::<Vec<_>>());
+        let mut count = 1;
+        for n in 0..TENANTS {
+            let found = of.tenant(&tenant(n)).unwrap();
+            let mut keys: Vec<String> = of_tenant(n).map(|(key, _)| key).collect();
+            keys.extend((added && n == 3).then(|| "a new one".to_owned()));
+            keys.sort_unstable();
+            count += keys.len();
+            assert_eq!(found.keys().unwrap().map(Result::unwrap).collect::<Vec<_>>(), keys);
+            assert_eq!(found.len().unwrap(), keys.len() as u64);
+            for (key, item) in of_tenant(n).step_by(9) {
+                assert_eq!(found.vector(key.as_str()).unwrap(), Some(vector(item)));
+                let nearest = found.search(1).by_vector(&vector(item)).unwrap().into_nns();
+                assert_eq!(nearest[0], (key, 0.0), "tenant {n}");
+            }
+            assert!(!found.contains("document").unwrap());
+        }
+        assert_eq!(of.keys().unwrap().count(), count);
+        assert_eq!(of.vector("of no tenant").unwrap(), Some(vector(9999)));
+    };
+    expect(&before, false);
+    assert_eq!(index.check().unwrap(), []);
+    index.tenant(&tenant(3)).unwrap().add("a new one", &vector(777)).unwrap();
+    assert_eq!(index.check().unwrap(), []);
+    expect(&index.snapshot().unwrap(), true);
+    // What was held shows what it has shown.
+    expect(&before, false);
 }
 
 #[test]

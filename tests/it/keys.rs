@@ -1,7 +1,7 @@
 //! Items that are named by keys at level 1: they are added, found and deleted by key, as one edit
 //! with their vectors, whatever ends it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rand::rngs::StdRng;
@@ -10,6 +10,7 @@ use voisin::distances::Euclidean;
 use voisin::{Error, Field, Filter, Reader, Writer, field};
 
 use crate::common::{Env, create, new_env, rng};
+use crate::decoder::decode;
 
 const DIMENSIONS: usize = 4;
 
@@ -102,6 +103,51 @@ fn a_random_program_at_level_1_does_what_a_map_does() {
             let at_it = found.iter().filter(|(_, distance)| *distance == 0.0);
             assert!(at_it.clone().any(|(found, _)| found == key), "{found:?}");
             assert_eq!(found.len(), model.len());
+        }
+    }
+}
+
+/// Blocks are split and merged wherever keys come and go: among others, after all of them, all in a
+/// row, and long ones.
+#[test]
+fn keys_in_many_blocks_do_what_a_map_does() {
+    let mut rng = rng();
+    let (_dir, env) = new();
+    let db = create::<Euclidean>(&env);
+    let writer = Writer::new(db, 3, 1).keyed::<str>();
+    let key = |n: u32| format!("{}{n:05}", "a long name ".repeat((n / 500 * 4) as usize));
+    let mut model: BTreeMap<String, u32> = BTreeMap::new();
+    for round in 0..80u32 {
+        let first = rng.random_range(0..3000u32);
+        let count = [1, 30, 400, 1500][rng.random_range(0..4)];
+        let step = rng.random_range(1..5);
+        let mut keys: Vec<String> = (first..first + count).step_by(step).map(key).collect();
+        let mut wtxn = env.write_txn().unwrap();
+        if round % 3 < 2 {
+            if rng.random_bool(0.5) {
+                keys.reverse();
+            }
+            let rows: Vec<f32> = keys.iter().map(|_| round as f32).collect();
+            writer.add_items(&mut wtxn, &keys, &rows).unwrap();
+            model.extend(keys.iter().map(|key| (key.clone(), round)));
+        } else {
+            let there = keys.iter().filter(|key| model.remove(*key).is_some()).count();
+            assert_eq!(writer.del_items(&mut wtxn, &keys).unwrap(), there as u64);
+        }
+        wtxn.commit().unwrap();
+        let rtxn = env.read_txn().unwrap();
+        assert_eq!(voisin::check(&rtxn, 3, db).unwrap(), []);
+        let decoded = decode(db.remap_types(), &rtxn, 3);
+        assert!(
+            decoded.keys.values().map(|key| key.as_slice()).collect::<BTreeSet<_>>()
+                == model.keys().map(|key| key.as_bytes()).collect()
+        );
+        let reader = Reader::open(&rtxn, 3, db).unwrap();
+        let reader = reader.keyed::<str>(&rtxn).unwrap();
+        assert!(reader.keys().map(Result::unwrap).eq(model.keys().cloned()));
+        for n in (0..4600).step_by(7) {
+            let stored = reader.vector(&key(n)).unwrap();
+            assert_eq!(stored, model.get(&key(n)).map(|round| vec![*round as f32]), "{n}");
         }
     }
 }

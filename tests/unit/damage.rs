@@ -277,28 +277,56 @@ fn put_row(wtxn: &mut RwTxn<'_>, place: Place<'_>, row: Row<'_>, body: Option<&[
 #[test]
 fn keys_that_do_not_fit_their_items_are_found() {
     expect_of_keys(None, |_, _| {});
+    // The blocks hold `a` with 0 and `c` with 2, whose ids have one between them.
+    let (ids, row): (&[u8], _) = (b"\x0f\0\0\0\x02\0a\x03\0c\x02", Row::Ids(b"a"));
+    expect_of_keys(None, |wtxn, place| {
+        put_row(wtxn, place, row, Some(b"\x00\x01\x03\x00c\x02"));
+        put_row(wtxn, place, Row::Keys(0), Some(ids));
+    });
+    let keys_are = |body: &'static [u8]| -> [Damaged<'static>; 1] { [(row, Some(body))] };
+    let ids_are = |body: &'static [u8]| -> [Damaged<'static>; 1] { [(Row::Keys(0), Some(body))] };
     let damages: &[(Invariant, &[Damaged<'_>])] = &[
-        // One direction only, or none, of an item.
-        (Invariant::ItemKeys, &[(Row::Id(b"a"), None)]),
-        (Invariant::ItemKeys, &[(Row::Key(2), None)]),
-        (Invariant::ItemKeys, &[(Row::Id(b"a"), None), (Row::Key(0), None)]),
+        // One direction only, or none, of all items, and of one.
+        (Invariant::ItemKeys, &[(row, None)]),
+        (Invariant::ItemKeys, &[(Row::Keys(0), None)]),
+        (Invariant::ItemKeys, &[(row, None), (Row::Keys(0), None)]),
+        (Invariant::ItemKeys, &keys_are(b"\x00\x01")),
+        (Invariant::ItemKeys, &ids_are(b"\x0b\0\0\0\x02\0a")),
         // Two keys of one item, a key of another item, and a key of an item that does not exist.
-        (Invariant::ItemKeys, &[(Row::Id(b"d"), Some(&[0, 0, 0, 0]))]),
-        (Invariant::ItemKeys, &[(Row::Id(b"a"), Some(&[2, 0, 0, 0]))]),
+        (Invariant::ItemKeys, &keys_are(b"\x00\x01\x03\x00c\x02\x03\x00d\x05")),
+        (Invariant::ItemKeys, &keys_are(b"\x01\x01\x04\x03\x00c\x05")),
+        (Invariant::ItemKeys, &keys_are(b"\x00\x01\x03\x00d\x02")),
         (
             Invariant::ItemKeys,
-            &[(Row::Id(b"d"), Some(&[3, 0, 0, 0])), (Row::Key(3), Some(b"\x09\0\0\0d"))],
+            &[
+                (row, Some(b"\x00\x01\x03\x00c\x02\x02\x00d")),
+                (Row::Keys(0), Some(b"\x12\0\0\0\x02\0a\x03\0c\x02\x02\0d")),
+            ],
         ),
-        (Invariant::ItemKeys, &[(Row::Key(0), Some(b"\x09\0\0\0c"))]),
+        (Invariant::ItemKeys, &ids_are(b"\x0f\0\0\0\x02\0c\x03\0d\x02")),
+        // A key that lookups do not find, as another block begins before it; and so an id.
+        (Invariant::ItemKeys, &[(Row::Ids(b"b"), Some(b"\x01\x01\x0c"))]),
+        (Invariant::ItemKeys, &[(Row::Keys(1), Some(b"\x0c\0\0\0\x03\0b\x02"))]),
         // Ids that are neither free nor in use, or both, or free beyond the last.
         (Invariant::ItemKeys, &[(Row::Free(1), None)]),
         (Invariant::ItemKeys, &[(Row::Free(2), Some(b""))]),
         (Invariant::ItemKeys, &[(Row::Free(u32::MAX), Some(b""))]),
         (Invariant::Layout, &[(Row::Free(1), Some(b"?"))]),
-        (Invariant::Layout, &[(Row::Id(b"a"), Some(&[0, 0, 0]))]),
-        (Invariant::Layout, &[(Row::Key(0), Some(b"\x0a\0\0\0a"))]),
-        (Invariant::Layout, &[(Row::Key(0), Some(b"\x09\0\0\0\xFF"))]),
-        (Invariant::Layout, &[(Row::Id(&[b'x'; 481]), Some(&[0, 0, 0, 0]))]),
+        // Cut short, empty, of another length than it says, with keys that cannot be.
+        (Invariant::Layout, &keys_are(b"\x00\x01\x03\x00c")),
+        (Invariant::Layout, &keys_are(b"")),
+        (Invariant::Layout, &ids_are(b"\x10\0\0\0\x02\0a\x03\0c\x02")),
+        (Invariant::Layout, &ids_are(b"\x0f\0\0\0\x02\0\xFF\x03\0c\x02")),
+        (Invariant::Layout, &ids_are(b"\x08\0\0\0")),
+        // Out of order.
+        (Invariant::Layout, &keys_are(b"\x00\x01\x03\x00A\x02")),
+        (Invariant::Layout, &ids_are(b"\x0f\0\0\0\x02\0a\x03\0c\x01")),
+        // Under another id than its first, and a key that is too long.
+        (Invariant::Layout, &[(Row::Keys(0), None), (Row::Keys(1), Some(ids))]),
+        (Invariant::Layout, &[(Row::Ids(&[b'x'; 481]), Some(b"\x00\xe1\x03"))]),
+        // Rows of earlier versions.
+        (Invariant::Keys, &[(Row::IdOf8(b"a"), Some(&[0, 0, 0, 0]))]),
+        (Invariant::Keys, &[(Row::KeyOf8(0), Some(b"\x09\0\0\0a"))]),
     ];
     for (invariant, rows) in damages {
         expect_of_keys(Some(*invariant), |wtxn, place| {
@@ -307,7 +335,7 @@ fn keys_that_do_not_fit_their_items_are_found() {
     }
     // In an index without keys, every row is one too many.
     Patient::expect(Invariant::Keys, |wtxn, place| {
-        put_row(wtxn, place, Row::Id(b"key"), Some(&[0, 0, 0, 0]))
+        put_row(wtxn, place, Row::Ids(b"key"), Some(b"\x00\x03"))
     });
     Patient::expect(Invariant::Keys, |wtxn, place| put_row(wtxn, place, Row::Free(7), Some(b"")));
 }

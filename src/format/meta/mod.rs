@@ -2,8 +2,8 @@
 //! that changes the index.
 //!
 //! It has a head, and a *part* for each kind of values with metadata of its own: a new kind gets a
-//! new part, which no other code reads. Version 7 had no `calibration`, version 6 a shorter part
-//! for codes; `v5` reads version 5.
+//! new part, which no other code reads. Version 8 has the same bytes, version 7 no `calibration`,
+//! version 6 a shorter part for codes; `v5` reads version 5.
 
 mod calibration;
 mod v5;
@@ -19,7 +19,7 @@ use crate::types::{Calibration, Layer, Scale, Slot};
 /// The first bytes of every META value.
 pub(crate) const MAGIC: [u8; 8] = *b"voisin\x1a\n";
 /// The format version that this library writes, and the newest that it reads.
-pub(crate) const VERSION: u16 = 8;
+pub(crate) const VERSION: u16 = 9;
 /// The oldest version that it reads; rewritten values are of [`VERSION`].
 const OLDEST: u16 = 5;
 /// The first version with parts, in which DELTA belongs to the database, and META says how items
@@ -27,6 +27,8 @@ const OLDEST: u16 = 5;
 const WITH_PARTS: u16 = 6;
 /// The first version with the training of codes and the bound of the norms.
 const WITH_TRAINING: u16 = 7;
+/// The first version with the calibration of searches.
+const WITH_CALIBRATION: u16 = 8;
 /// Length of the head.
 const HEAD_BYTES: usize = 76;
 /// Length of a part's header.
@@ -500,7 +502,7 @@ impl Meta {
         let u32_at = |offset| take_u32(head, offset).unwrap_or_default();
         let layers = usize::from(u16_at(6));
         let (roots, calibration) = roots.split_at_checked(4 * layers).ok_or(LENGTH)?;
-        if version < VERSION && !calibration.is_empty() {
+        if version < WITH_CALIBRATION && !calibration.is_empty() {
             return Err(LENGTH);
         }
         self.calibration = Calibration::decode(calibration)?;

@@ -179,10 +179,12 @@ fn broken(key: &[u8]) -> Error {
         return Error::corrupt(Key::new(index, Kind::FIELDS, *field, 0), BROKEN);
     }
     match Row::from_bytes(key) {
-        Some(Row::Id(key)) => {
+        Some(Row::IdOf8(key) | Row::Ids(key)) => {
             Error::CorruptItemKey { index, key: Naming::likely(key).show(key), what: BROKEN }
         }
-        Some(Row::Key(id) | Row::Free(id)) => Error::corrupt(Row::name_of(index, id), BROKEN),
+        Some(Row::KeyOf8(id) | Row::Free(id) | Row::Keys(id)) => {
+            Error::corrupt(Row::name_of(index, id), BROKEN)
+        }
         None => Error::Foreign { index, what: "a key of it is not one of ours" },
     }
 }

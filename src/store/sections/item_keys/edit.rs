@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 
 use heed::RoTxn;
 
+use super::blocks::{Change, change, convert};
 use super::rows::ItemKeys;
 use crate::error::{Error, Result};
-use crate::format::item_keys::{Row, encode_key};
+use crate::format::item_keys::{Naming, Row};
+use crate::format::key_blocks::Order;
 use crate::store::Place;
-use crate::store::target::RowPut;
+use crate::store::target::Rows;
 use crate::types::ItemId;
 
 /// Bytes of keys that are buffered before an edit of many rows should end, and another begin.
@@ -122,21 +124,35 @@ impl KeysEdit {
         Ok(id)
     }
 
-    /// The rows to put and to delete at the end of the edit.
-    pub(in crate::store) fn finish(self, index: u16) -> Vec<RowPut> {
-        let ids = self.ids.into_iter().map(|(key, id)| {
-            (Row::Id(&key).to_bytes(index), id.map(|id| id.to_le_bytes().to_vec()))
-        });
-        let (mut keys, mut free) = (Vec::new(), Vec::new());
+    /// The rows to put and to delete at the end of the edit. Also replaces the rows of an earlier
+    /// version by blocks, if there are any.
+    pub(in crate::store) fn finish(self, place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<Rows> {
+        if place.naming == Naming::Ids {
+            return Ok(Rows::default());
+        }
+        let (index, keys) = (place.index, ItemKeys::of(place));
+        let mut puts = Vec::new();
         for id in self.taken {
-            free.push((Row::Free(id).to_bytes(index), None));
+            puts.push((Row::Free(id).to_bytes(index), None));
         }
-        for (id, key) in self.keys {
-            if key.is_none() {
-                free.push((Row::Free(id).to_bytes(index), Some(Vec::new())));
-            }
-            keys.push((Row::Key(id).to_bytes(index), key.map(|key| encode_key(&key))));
+        for id in self.keys.iter().filter_map(|(id, key)| key.is_none().then_some(*id)) {
+            puts.push((Row::Free(id).to_bytes(index), Some(Vec::new())));
         }
-        ids.chain(keys).chain(free).collect()
+        let by_key = self.ids.into_iter().map(|(key, id)| Change {
+            is_there: id.is_some(),
+            entry: (key, id.unwrap_or_default()),
+        });
+        let by_id = self.keys.into_iter().map(|(id, key)| Change {
+            is_there: key.is_some(),
+            entry: (key.unwrap_or_default(), id),
+        });
+        if keys.has_rows_of_8(rtxn)? {
+            puts.extend(convert(keys, rtxn, Order::Keys, by_key)?);
+            puts.extend(convert(keys, rtxn, Order::Ids, by_id)?);
+            return Ok(Rows { puts, gone: vec![keys.bounds_of_8()] });
+        }
+        puts.extend(change(keys, rtxn, Order::Keys, by_key)?);
+        puts.extend(change(keys, rtxn, Order::Ids, by_id)?);
+        Ok(Rows { puts, gone: Vec::new() })
     }
 }

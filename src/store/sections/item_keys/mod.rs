@@ -1,11 +1,15 @@
 //! KEYS: the keys of items, in an index whose items are named by keys instead of bare item ids.
 //!
-//! `rows`: looks keys up, and finds free item ids. `edit`: the write buffer, which assigns ids to
-//! keys and frees them.
+//! `rows`: looks keys up, and finds free item ids; `known`: the pointer table of blocks. `edit`:
+//! the write buffer, which assigns ids to keys and frees them; `blocks`: the blocks that it
+//! changes. `v8`: the rows of versions before 9.
 
+mod blocks;
 pub(crate) mod check;
 pub(in crate::store) mod edit;
+pub(crate) mod known;
 pub(crate) mod rows;
+mod v8;
 
 use super::relabel::{Relabel, Relabelled};
 use super::repair::Repair;

@@ -1,21 +1,23 @@
-//! The rows that map item keys to item ids and back: lookup.
+//! The blocks that lead from item keys to item ids and back: lookup.
 //!
 //! The item ids of an index whose items have keys are allocated by `edit`: the smallest free id, or
 //! the next beyond all. An id is free once its item is deleted, also within the transaction: the
-//! graph refers to slots, and a replaced item gets a new slot. Each change writes two or three
-//! small rows; a lookup is one descent of the B-tree. Owns the invariant `item-keys` of
-//! `docs/format.md`.
+//! graph refers to slots, and a replaced item gets a new slot. A lookup is one descent of the
+//! B-tree, to the last block that does not begin after what is looked up, and a scan of this block
+//! of 1 kB. Owns the invariant `item-keys` of `docs/format.md`.
 
 use std::ops::Bound;
 
 use heed::RoTxn;
 
+use super::known::{Known, MISSING};
 use crate::error::{Error, Result};
-use crate::format::checksum::{self, BROKEN, Sound};
-use crate::format::item_keys::{Naming, Row, bounds, decode_id, decode_key};
+use crate::format::Damage;
+use crate::format::checksum::{BROKEN, Sound};
+use crate::format::item_keys::{Naming, Row, bounds};
+use crate::format::key_blocks::{Entries, GROUP, find_id, find_key};
 use crate::store::snapshot::Snapshot;
 use crate::store::source::Source;
-use crate::store::table::Table;
 use crate::store::view::View;
 use crate::store::{Place, meter};
 use crate::types::ItemId;
@@ -25,6 +27,8 @@ pub(crate) fn mistyped(index: u16, id: ItemId) -> Error {
     Error::corrupt(Row::name_of(index, id), "its key is not of the type of the index")
 }
 
+const LENGTH: Damage = "it does not say its own length, or is of an id beyond all";
+
 /// The item keys of an index.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ItemKeys<'e> {
@@ -32,55 +36,132 @@ pub(crate) struct ItemKeys<'e> {
     pub(crate) naming: Naming,
 }
 
+/// A row and its value, with its checksum.
+pub(super) type Stored<'r> = (&'r [u8], &'r [u8]);
+
 impl<'e> ItemKeys<'e> {
     /// The keys of an index, as it names its items.
     pub(crate) fn of(place: Place<'e>) -> Self {
         Self { place, naming: place.naming }
     }
 
-    fn corrupt(&self, key: &[u8], what: &'static str) -> Error {
+    pub(super) fn corrupt(&self, key: &[u8], what: &'static str) -> Error {
         Error::CorruptItemKey { index: self.place.index, key: self.naming.show(key), what }
+    }
+
+    fn corrupt_at(&self, id: ItemId, what: &'static str) -> Error {
+        Error::corrupt(Row::name_of(self.place.index, id), what)
+    }
+
+    pub(super) fn foreign(&self) -> Error {
+        Error::Foreign { index: self.place.index, what: "a key of it is not one of ours" }
+    }
+
+    /// The block that has what `row` begins with, if there is any such block.
+    pub(super) fn block<'r>(
+        &self,
+        rtxn: &'r RoTxn<'_>,
+        row: Row<'_>,
+    ) -> Result<Option<Stored<'r>>> {
+        meter::read();
+        let wanted = row.to_bytes(self.place.index);
+        let [first, _] = bounds(self.place.index, row);
+        let found = self.place.raw.get_lower_than_or_equal_to(rtxn, &wanted)?;
+        Ok(found.filter(|(row, _)| row.starts_with(&first)))
+    }
+
+    /// The body of a row, verified: also for searches, as rows are short.
+    pub(super) fn body<'r>(&self, (row, value): Stored<'r>) -> Result<&'r [u8]> {
+        match (Sound::under(row, value), Row::from_bytes(row)) {
+            (Some(sound), _) => Ok(sound.body()),
+            (None, Some(Row::IdOf8(key) | Row::Ids(key))) => Err(self.corrupt(key, BROKEN)),
+            (None, Some(Row::KeyOf8(id) | Row::Free(id) | Row::Keys(id))) => {
+                Err(self.corrupt_at(id, BROKEN))
+            }
+            (None, None) => Err(self.foreign()),
+        }
     }
 
     /// The item id of a key. `None` if there is no such item.
     pub(crate) fn id(&self, rtxn: &RoTxn<'_>, key: &[u8]) -> Result<Option<ItemId>> {
-        meter::read();
-        let row = Row::Id(key).to_bytes(self.place.index);
-        let Some(value) = self.place.raw.get(rtxn, &row)? else { return Ok(None) };
-        self.id_in(key, &row, value).map(Some)
+        let Some(found) = self.block(rtxn, Row::Ids(key))? else {
+            return self.id_of_8(rtxn, key);
+        };
+        let first = self.first_key(found.0)?;
+        let found = find_id(first, self.body(found)?, key);
+        found.map_err(|what| self.corrupt(first, what))
     }
 
-    /// Decodes the item id in the row of a key. Verified for searches, too, as rows are short.
-    fn id_in(&self, key: &[u8], row: &[u8], value: &[u8]) -> Result<ItemId> {
-        let sound = Sound::under(row, value).ok_or(BROKEN);
-        sound.and_then(|sound| decode_id(sound.body())).map_err(|what| self.corrupt(key, what))
-    }
-
-    /// The key of an item. It is looked up once per snapshot, whose pointer table remembers it.
+    /// The key of an item. Its block is looked up once per snapshot, whose pointer table remembers
+    /// it.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if it has none.
     pub(crate) fn key<'t, S: Source<'t>>(
         &self,
         view: &View<'_, 't, S>,
-        known: &Table<'t>,
+        known: &Known<'t>,
         id: ItemId,
-    ) -> Result<&'t [u8]> {
-        let name = Row::name_of(self.place.index, id);
-        let corrupt = |what| Error::corrupt(name, what);
-        let value = match known.get(id as usize) {
-            Some(value) => value,
-            None => {
-                let value =
-                    view.get(name)?.ok_or(corrupt("it is missing, though there is an item"))?;
-                Sound::of(name, value)?;
-                known
-                    .set(id as usize, value)
-                    .ok_or(corrupt("it does not say its own length, or is of an id beyond all"))?
-            }
+    ) -> Result<Vec<u8>> {
+        let corrupt = |what| self.corrupt_at(id, what);
+        if let Some(value) = known.value(id) {
+            return known.key_in(id, value).map_err(corrupt);
+        }
+        meter::read();
+        let last = known.row(id).to_bytes(self.place.index);
+        let first = match known.is_packed {
+            true => bounds(self.place.index, known.row(id))[0].clone(),
+            false => last.clone(),
         };
-        // Verified when it was looked up.
-        decode_key(checksum::unverified(value)).map_err(corrupt)
+        let range = (Bound::Included(&first[..]), Bound::Included(&last[..]));
+        let found = view.source.rows(range.0, range.1, true, 1)?;
+        let found = *found.first().ok_or(corrupt(MISSING))?;
+        self.body(found)?;
+        let key = known.key_in(id, found.1).map_err(corrupt)?;
+        known.set(id, found.1).ok_or(corrupt(LENGTH))?;
+        Ok(key)
+    }
+
+    /// Looks up the keys of all items, for threads that cannot. `most` blocks at a time.
+    pub(crate) fn resolve<'t, S: Source<'t>>(
+        &self,
+        view: &View<'_, 't, S>,
+        known: &Known<'t>,
+        most: usize,
+    ) -> Result<()> {
+        let [first, end] = bounds(self.place.index, known.row(0));
+        let mut from = Bound::Included(first);
+        loop {
+            let first = from.as_ref().map(|from| &from[..]);
+            let found = view.source.rows(first, Bound::Excluded(&end[..]), false, most)?;
+            let Some((last, _)) = found.last() else { return Ok(()) };
+            from = Bound::Excluded(last.to_vec());
+            for (row, value) in found {
+                let body = self.body((row, value))?;
+                let Some(Row::KeyOf8(first) | Row::Keys(first)) = Row::from_bytes(row) else {
+                    return Err(self.foreign());
+                };
+                let corrupt = |what| self.corrupt_at(first, what);
+                if !known.is_packed {
+                    known.set(first, value).ok_or(corrupt(LENGTH))?;
+                    continue;
+                }
+                let (mut entries, mut group) = (Entries::by_id(body).map_err(corrupt)?, None);
+                while let Some(id) = entries.next().map_err(corrupt)? {
+                    if group.replace(id / GROUP) != Some(id / GROUP) {
+                        known.set(id, value).ok_or(corrupt(LENGTH))?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The key of an item, without a pointer table. `None` if it has none.
+    pub(super) fn find_key_in(&self, rtxn: &RoTxn<'_>, id: ItemId) -> Result<Option<Vec<u8>>> {
+        let Some(found) = self.block(rtxn, Row::Keys(id))? else {
+            return self.key_of_8(rtxn, id);
+        };
+        find_key(self.body(found)?, id).map_err(|what| self.corrupt_at(id, what))
     }
 
     /// The key of an item, without a pointer table.
@@ -88,13 +169,7 @@ impl<'e> ItemKeys<'e> {
     /// # Errors
     /// As [`key`](Self::key).
     pub(crate) fn key_in(&self, rtxn: &RoTxn<'_>, id: ItemId) -> Result<Vec<u8>> {
-        let corrupt = |what| Error::corrupt(Row::name_of(self.place.index, id), what);
-        meter::read();
-        let row = Row::Key(id).to_bytes(self.place.index);
-        let value = self.place.raw.get(rtxn, &row)?;
-        let value = value.ok_or(corrupt("it is missing, though there is an item"))?;
-        let sound = Sound::under(&row, value).ok_or(corrupt(BROKEN))?;
-        decode_key(sound.body()).map(<[u8]>::to_vec).map_err(corrupt)
+        self.find_key_in(rtxn, id)?.ok_or_else(|| self.corrupt_at(id, MISSING))
     }
 
     /// The pointer table of the keys of a snapshot. `bound`, which returns [`bound`](Self::bound),
@@ -103,21 +178,27 @@ impl<'e> ItemKeys<'e> {
         &self,
         snapshot: &'s Snapshot<'t>,
         bound: impl FnOnce() -> Result<u64>,
-    ) -> Result<&'s Table<'t>> {
+    ) -> Result<&'s Known<'t>> {
         if let Some(known) = snapshot.item_keys.get() {
             return Ok(known);
         }
+        let is_packed = Row::Keys(0).is_of(snapshot.meta.version);
         let count = usize::try_from(bound()?).unwrap_or(usize::MAX);
-        Ok(snapshot.item_keys.get_or_init(|| Table::prefixed(snapshot.memory, count, true)))
+        Ok(snapshot.item_keys.get_or_init(|| Known::new(snapshot.memory, count, is_packed)))
     }
 
     /// An exclusive upper bound of all ids that have a key.
     pub(crate) fn bound(&self, rtxn: &RoTxn<'_>) -> Result<u64> {
-        let [first, end] = bounds(self.place.index, Row::Key(0));
-        let range = (Bound::Included(&first[..]), Bound::Excluded(&end[..]));
-        meter::read();
-        let found = self.place.raw.rev_range(rtxn, &range)?.next();
-        Ok(self.id_of(found.transpose()?)?.map_or(0, |last| u64::from(last) + 1))
+        let Some(found) = self.block(rtxn, Row::Keys(ItemId::MAX))? else {
+            return self.bound_of_8(rtxn);
+        };
+        let corrupt = |what| self.corrupt_at(ItemId::MAX, what);
+        let mut entries = Entries::by_id(self.body(found)?).map_err(corrupt)?;
+        let mut bound = 0;
+        while let Some(id) = entries.next().map_err(corrupt)? {
+            bound = u64::from(id) + 1;
+        }
+        Ok(bound)
     }
 
     /// The smallest free id after `last`.
@@ -134,20 +215,55 @@ impl<'e> ItemKeys<'e> {
         self.id_of(found.transpose()?)
     }
 
-    /// The id of a row of sub 1 or 2. Verified: a damaged row might report the id of an existing
+    /// The id of a row that ends in one. Verified: a damaged row might report the id of an existing
     /// item as free.
-    fn id_of(&self, row: Option<(&[u8], &[u8])>) -> Result<Option<ItemId>> {
-        let Some((key, value)) = row else { return Ok(None) };
-        match Row::from_bytes(key) {
-            Some(Row::Key(id) | Row::Free(id)) => match Sound::under(key, value) {
-                Some(_) => Ok(Some(id)),
-                None => Err(Error::corrupt(Row::name_of(self.place.index, id), BROKEN)),
-            },
-            _ => Err(Error::Foreign {
-                index: self.place.index,
-                what: "a key of it is not one of ours",
-            }),
+    pub(super) fn id_of(&self, row: Option<Stored<'_>>) -> Result<Option<ItemId>> {
+        let Some(row) = row else { return Ok(None) };
+        self.body(row)?;
+        match Row::from_bytes(row.0) {
+            Some(Row::KeyOf8(id) | Row::Free(id)) => Ok(Some(id)),
+            _ => Err(self.foreign()),
         }
+    }
+
+    /// The key of the first entry of a block by keys.
+    pub(super) fn first_key<'r>(&self, row: &'r [u8]) -> Result<&'r [u8]> {
+        match Row::from_bytes(row) {
+            Some(Row::Ids(key)) => Ok(key),
+            _ => Err(self.foreign()),
+        }
+    }
+
+    /// Passes the keys from `from` on, and their ids, to `each`, in key order, until it returns
+    /// `false`.
+    fn walk(
+        &self,
+        rtxn: &RoTxn<'_>,
+        from: Bound<&[u8]>,
+        each: &mut dyn FnMut(&[u8], ItemId) -> Result<bool>,
+    ) -> Result<()> {
+        let (Bound::Included(least) | Bound::Excluded(least)) = from else {
+            return self.walk(rtxn, Bound::Included(&[]), each);
+        };
+        let [first, end] = bounds(self.place.index, Row::Ids(&[]));
+        let start = self.block(rtxn, Row::Ids(least))?.map(|(row, _)| row);
+        let start = Bound::Included(start.unwrap_or(&first[..]));
+        let mut is_packed = false;
+        for found in self.place.raw.range(rtxn, &(start, Bound::Excluded(&end[..])))? {
+            is_packed = true;
+            let found = found?;
+            let first = self.first_key(found.0)?;
+            let corrupt = |what| self.corrupt(first, what);
+            let mut entries = Entries::by_key(first, self.body(found)?);
+            while let Some(id) = entries.next().map_err(corrupt)? {
+                let key = entries.key();
+                let is_before = key < least || key == least && matches!(from, Bound::Excluded(_));
+                if !is_before && !each(key, id)? {
+                    return Ok(());
+                }
+            }
+        }
+        if is_packed { Ok(()) } else { self.walk_of_8(rtxn, from, each) }
     }
 
     /// The keys that begin with `prefix` and come after `last`, and the item [`ids`](Self::id)
@@ -159,21 +275,18 @@ impl<'e> ItemKeys<'e> {
         last: Option<&[u8]>,
         count: usize,
     ) -> Result<Vec<(Vec<u8>, ItemId)>> {
-        let [_, end] = bounds(self.place.index, Row::Id(&[]));
-        let first = Row::Id(last.unwrap_or(prefix)).to_bytes(self.place.index);
-        let from = if last.is_some() { Bound::Excluded(&*first) } else { Bound::Included(&*first) };
-        meter::read();
-        let rows = self.place.raw.range(rtxn, &(from, Bound::Excluded(&end[..])))?;
         let mut found = Vec::new();
-        for entry in rows.take(count) {
-            let (row, value) = entry?;
-            let key = self.key_of(row)?;
+        if count == 0 {
+            return Ok(found);
+        }
+        self.walk(rtxn, after(prefix, last), &mut |key, id| {
             if !key.starts_with(prefix) {
-                break;
+                return Ok(false);
             }
             self.naming.check(key).map_err(|what| self.corrupt(key, what))?;
-            found.push((key.to_vec(), self.id_in(key, row, value)?));
-        }
+            found.push((key.to_vec(), id));
+            Ok(found.len() < count)
+        })?;
         Ok(found)
     }
 
@@ -184,26 +297,12 @@ impl<'e> ItemKeys<'e> {
         from: &[u8],
         prefix: &[u8],
     ) -> Result<Option<Vec<u8>>> {
-        let [_, end] = bounds(self.place.index, Row::Id(&[]));
-        let first = Row::Id(from).to_bytes(self.place.index);
-        meter::read();
-        let range = (Bound::Included(&*first), Bound::Excluded(&end[..]));
-        let Some((row, _)) = self.place.raw.range(rtxn, &range)?.next().transpose()? else {
-            return Ok(None);
-        };
-        let key = self.key_of(row)?;
-        Ok(key.starts_with(prefix).then(|| key.to_vec()))
-    }
-
-    /// The item key that a row of sub 0 is about.
-    fn key_of<'r>(&self, row: &'r [u8]) -> Result<&'r [u8]> {
-        match Row::from_bytes(row) {
-            Some(Row::Id(key)) => Ok(key),
-            _ => Err(Error::Foreign {
-                index: self.place.index,
-                what: "a key of it is not one of ours",
-            }),
-        }
+        let mut found = None;
+        self.walk(rtxn, Bound::Included(from), &mut |key, _| {
+            found = key.starts_with(prefix).then(|| key.to_vec());
+            Ok(false)
+        })?;
+        Ok(found)
     }
 
     /// Passes the ids of the keys that begin with `prefix` and come after `last` to `found`, in key
@@ -216,22 +315,21 @@ impl<'e> ItemKeys<'e> {
         count: usize,
         mut found: impl FnMut(ItemId),
     ) -> Result<Option<Vec<u8>>> {
-        let [_, end] = bounds(self.place.index, Row::Id(&[]));
-        let first = Row::Id(last.unwrap_or(prefix)).to_bytes(self.place.index);
-        let from = if last.is_some() { Bound::Excluded(&*first) } else { Bound::Included(&*first) };
-        meter::read();
-        let mut rows = self.place.raw.range(rtxn, &(from, Bound::Excluded(&end[..])))?;
-        for nth in 1..=count {
-            let Some((row, value)) = rows.next().transpose()? else { break };
-            let key = self.key_of(row)?;
+        let (mut nth, mut at) = (0, None);
+        self.walk(rtxn, after(prefix, last), &mut |key, id| {
             if !key.starts_with(prefix) {
-                break;
+                return Ok(false);
             }
-            found(self.id_in(key, row, value)?);
-            if nth == count {
-                return Ok(Some(key.to_vec()));
-            }
-        }
-        Ok(None)
+            found(id);
+            nth += 1;
+            at = (nth == count).then(|| key.to_vec());
+            Ok(at.is_none())
+        })?;
+        Ok(at)
     }
+}
+
+/// Where keys begin that begin with `prefix` and come after `last`.
+fn after<'a>(prefix: &'a [u8], last: Option<&'a [u8]>) -> Bound<&'a [u8]> {
+    last.map_or(Bound::Included(prefix), Bound::Excluded)
 }
