@@ -313,7 +313,7 @@ fn a_folder_tells_what_indexes_it_has() {
         assert_eq!((&*notes.metric, notes.form, notes.dimensions), ("cosine", "f16", 3));
         assert_eq!((notes.codes, notes.items, notes.pending), (Some(Codes::Bits8), 1000, 0));
         assert_eq!((&*own.metric, own.form, own.items, own.pending), ("chebyshev", "f32", 1, 1));
-        assert_eq!((notes.connectivity, notes.format_version), (Some((16, 32)), 8));
+        assert_eq!((notes.connectivity, notes.format_version), (Some((16, 32)), 9));
         assert!(found.iter().all(|index| index.values > 3 && index.bytes > 200), "{is_open}");
         if is_open {
             continue;
