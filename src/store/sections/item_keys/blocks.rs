@@ -30,6 +30,9 @@ pub(super) struct Change {
     pub(super) is_there: bool,
 }
 
+/// The body of a row as it is stored, and as it will be.
+type Written<'r> = (Option<&'r [u8]>, Option<Vec<u8>>);
+
 fn compare(order: Order, a: &Entry, b: &Entry) -> Ordering {
     match order {
         Order::Keys => a.0.cmp(&b.0),
@@ -118,7 +121,7 @@ pub(super) fn change(
     while let Some(next) = changes.peek() {
         let mut block = Block::of(keys, rtxn, order, &next.entry)?;
         let mut merged = Vec::new();
-        let mut written: BTreeMap<Vec<u8>, (Option<&[u8]>, Option<Vec<u8>>)> = BTreeMap::new();
+        let mut written: BTreeMap<Vec<u8>, Written<'_>> = BTreeMap::new();
         let mut is_appended = true;
         loop {
             let Block { stored, entries, next } = block;
