@@ -110,7 +110,7 @@ fn write_the_fixtures_of_this_version() {
     tenants
         .write(|batch| {
             for n in 0..TENANTS {
-                let mut tenant = batch.tenant(&tenant(n))?;
+                let mut tenant = batch.tenant(tenant(n))?;
                 for item in 0..OF_TENANT {
                     tenant
                         .add(format!("document {item}").as_str(), &vector(n * OF_TENANT + item))?;
@@ -124,7 +124,7 @@ fn write_the_fixtures_of_this_version() {
             for n in 0..TENANTS {
                 let gone = (0..OF_TENANT).filter(|item| item % 7 == n % 7);
                 let gone = gone.map(|item| format!("document {item}"));
-                batch.tenant(&tenant(n))?.delete_items(gone)?;
+                batch.tenant(tenant(n))?.delete_items(gone)?;
             }
             Ok(())
         })
@@ -245,7 +245,7 @@ fn tenants_are_read_and_changed(path: &Path) {
         assert_eq!(names, (0..TENANTS).map(tenant).collect::<Vec<_>>());
         let mut count = 1;
         for n in 0..TENANTS {
-            let found = of.tenant(&tenant(n)).unwrap();
+            let found = of.tenant(tenant(n)).unwrap();
             let mut keys: Vec<String> = of_tenant(n).map(|(key, _)| key).collect();
             keys.extend((added && n == 3).then(|| "a new one".to_owned()));
             keys.sort_unstable();
@@ -264,7 +264,7 @@ fn tenants_are_read_and_changed(path: &Path) {
     };
     expect(&before, false);
     assert_eq!(index.check().unwrap(), []);
-    index.tenant(&tenant(3)).unwrap().add("a new one", &vector(777)).unwrap();
+    index.tenant(tenant(3)).unwrap().add("a new one", &vector(777)).unwrap();
     assert_eq!(index.check().unwrap(), []);
     expect(&index.snapshot().unwrap(), true);
     // What was held shows what it has shown.

@@ -146,7 +146,7 @@ fn keys_in_many_blocks_do_what_a_map_does() {
         let reader = reader.keyed::<str>(&rtxn).unwrap();
         assert!(reader.keys().map(Result::unwrap).eq(model.keys().cloned()));
         for n in (0..4600).step_by(7) {
-            let stored = reader.vector(&key(n)).unwrap();
+            let stored = reader.vector(key(n)).unwrap();
             assert_eq!(stored, model.get(&key(n)).map(|round| vec![*round as f32]), "{n}");
         }
     }
