@@ -605,6 +605,11 @@ mod tests {
             residency.audited(audit % 2000 > 0);
         }
         assert!(epoch() > 2 * first);
+        assert_eq!(residency.seldom(16), 16, "epochs may become longer");
+        for audit in 0..4 * AUDITS {
+            residency.audited(audit % 2000 > 0);
+        }
+        assert_eq!((residency.seldom(16), epoch()), (16 * CALM_FACTOR, 4 * first));
         assert!(residency.has(bytes(3..4)));
         // Not touched in between: two epochs end.
         for audit in 0..AUDITS {
@@ -615,6 +620,7 @@ mod tests {
             residency.audited(audit % 20 > 0);
         }
         assert!((1..first / 8).contains(&epoch()), "{}", epoch());
+        assert_eq!(residency.seldom(16), 16);
         // A page that turns out not to be there is not believed to be.
         asked(&residency, std::slice::from_ref(&(9..10)));
         residency.seen().remove(9);
