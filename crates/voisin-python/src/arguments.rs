@@ -64,7 +64,8 @@ pub(crate) mod flags {
 
     arguments! {
         bool, take;
-        any_file_system approximate codes link optimize raw read_only recall records replace vectors;
+        any_file_system approximate codes link optimize raw read_only recall records replace
+        vectors;
         optional exact
     }
 }

@@ -20,9 +20,9 @@ use crate::write::{Deleted, one_of, write_within};
 /// Changes that are committed as a whole, when the `with` block ends, or not at all, if it ends
 /// with an exception. `Index.batch` makes one.
 ///
-/// They wait until then, with copies of the vectors: searches do not see them, and no lock is held,
-/// so that other writers are not held up. They are made in one write transaction, in the order of the calls. `tenant`
-/// changes the items of a tenant.
+/// They wait until then, with copies of the vectors: searches do not see them, and no lock is
+/// held, so that other writers are not held up. They are made in one write transaction, in the
+/// order of the calls. `tenant` changes the items of a tenant.
 ///
 /// >>> import tempfile, voisin
 /// >>> index = voisin.create(tempfile.mkdtemp(), 2)

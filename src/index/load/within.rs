@@ -4,8 +4,8 @@
 //! part by part: each part is one commit, after which its items can be found. Then they are linked
 //! in rounds (`rounds`). A row that the index has already, bit for bit, changes nothing. So a load
 //! that is repeated after a kill adds what is missing, in the same order and at the same slots, and
-//! goes on with the rounds where they were interrupted. The budget is judged before the first commit,
-//! by the slots that the index has after the last one (`slots`).
+//! goes on with the rounds where they were interrupted. The budget is judged before the first
+//! commit, by the slots that the index has after the last one (`slots`).
 
 use std::collections::HashSet;
 
