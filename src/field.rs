@@ -11,6 +11,7 @@ mod entry;
 mod schema;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde_json::Value as Json;
 
@@ -212,6 +213,18 @@ pub enum FieldValue {
     Float(f64),
     /// A truth value.
     Bool(bool),
+}
+
+impl Hash for FieldValue {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Text(text) => text.hash(state),
+            Self::Integer(value) => value.hash(state),
+            // The two zeros are equal.
+            Self::Float(value) => (value + 0.0).to_bits().hash(state),
+            Self::Bool(value) => value.hash(state),
+        }
+    }
 }
 
 impl fmt::Display for FieldValue {

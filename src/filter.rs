@@ -18,7 +18,7 @@ use crate::item_key::{
     AsKey, ItemKey, ItemName, MAX_KEY_BYTES, NamePredicate, PrefixedKey, bytes_of,
 };
 use crate::search::{Due, Items, Predicate, Request, Restrictions, SlotSet};
-use crate::store::sections::fields::view::Ids;
+use crate::store::sections::fields::ids::Ids;
 use crate::store::source::Source;
 use crate::store::view::View;
 use crate::types::ItemId;
@@ -199,6 +199,7 @@ impl Kept {
         let slots = match known {
             Known::Borrowed(ids) => Arc::new(SlotSet::of(view, ids, due)?),
             Known::Ids(ids) => Arc::new(SlotSet::of(view, &ids, due)?),
+            Known::Shared(ids) => Arc::new(SlotSet::of(view, &ids, due)?),
             Known::Slots(slots) => slots,
         };
         // These may be some of them otherwise.
@@ -307,6 +308,7 @@ impl Keys for NoKeys {
 enum Known<'a> {
     Borrowed(&'a RoaringBitmap),
     Ids(RoaringBitmap),
+    Shared(Arc<RoaringBitmap>),
     Slots(Arc<SlotSet>),
 }
 
@@ -338,7 +340,7 @@ impl<'a> Known<'a> {
         due: Due,
     ) -> Result<Self> {
         Ok(match view.matching(condition)? {
-            Ids::Only(ids) => Self::Ids(ids),
+            Ids::Only(ids) => Self::Shared(ids),
             Ids::AllBut(ids) => {
                 let others = SlotSet::of(view, &ids, due)?;
                 let left = SlotSet::all(view)?.without(&others, &view.snapshot.pending);
@@ -351,6 +353,7 @@ impl<'a> Known<'a> {
         match self {
             Self::Borrowed(ids) => Items::Ids(ids),
             Self::Ids(ids) => Items::Ids(ids),
+            Self::Shared(ids) => Items::Ids(ids),
             Self::Slots(slots) => Items::Slots(slots),
         }
     }

@@ -26,7 +26,6 @@ use crate::store::file::Environment;
 use crate::store::open::naming_of;
 use crate::store::sections::count::count;
 use crate::store::sections::fields::schema;
-use crate::store::sections::fields::view::Ids;
 use crate::store::sections::ids::items::items;
 use crate::store::sections::list::{SECTIONS, index_kinds};
 use crate::store::sections::records::view::records_in;
@@ -294,10 +293,7 @@ impl<'t, D> Reader<'t, D> {
     /// # Errors
     /// As [`count`](Self::count).
     pub fn ids_of(&self, rtxn: &RoTxn<'_>, condition: &Condition) -> Result<RoaringBitmap> {
-        Ok(match self.view(rtxn)?.matching(condition)? {
-            Ids::Only(ids) => ids,
-            Ids::AllBut(ids) => self.item_ids(rtxn)? - ids,
-        })
+        self.view(rtxn)?.matching(condition)?.among(|| self.item_ids(rtxn))
     }
 
     /// The values of a field, each with the number of items that have it, the most frequent first:

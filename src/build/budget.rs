@@ -47,6 +47,9 @@ const KEYED_BYTES: u64 = 2 * 4096;
 /// The same for a row with a record, besides the record: the page that it shares with records of
 /// other items.
 const RECORD_BYTES: u64 = 4096;
+/// How often codes are in memory when they are first made: as computed, as values to put, and as
+/// LMDB's pages.
+const CODES_AT_ONCE: u64 = 3;
 /// Memory for each item of a build in one commit, besides vectors, copies, lists and changed nodes.
 const WHOLE_BYTES: u64 = 200;
 /// Bytes of the file for each item, besides its vector, its code and its list.
@@ -67,6 +70,9 @@ pub(crate) struct Sizes {
     pub(crate) record: u64,
     /// What the kinds of the index take.
     pub(crate) kinds: Footprint,
+    /// How many items there are, at least, when their codes are first made. `None` if the index has
+    /// them, or gets none.
+    pub(crate) coded_from: Option<u64>,
 }
 
 /// A budget for the builds of one index.
@@ -100,6 +106,7 @@ impl Sizes {
             has_keys: place.naming != crate::format::item_keys::Naming::Ids,
             record: 0,
             kinds: Footprint::default(),
+            coded_from: None,
         }
     }
 
@@ -144,17 +151,35 @@ impl Budget {
         let round = ROUND_DIVISOR * LEAST_ITEMS * self.sizes.linked();
         let part = PART_DIVISOR * self.sizes.added() * 4;
         let sample = SAMPLE_DIVISOR * self.sizes.vector * 16;
-        self.fixed(slots) + slots * ROW_BYTES + round.max(part).max(sample)
+        let rest = round.max(part).max(sample).max(self.first_codes(slots));
+        self.fixed(slots) + slots * ROW_BYTES + rest
+    }
+
+    /// What the first codes of a load take: those of the items there are when it has added enough,
+    /// with the commit that reaches that number, whose rows follow from the budget (`part`).
+    fn first_codes(&self, slots: u64) -> u64 {
+        let Some(from) = self.sizes.coded_from.filter(|from| *from <= slots) else { return 0 };
+        let (code, added) = (self.sizes.code, self.sizes.added());
+        // The least x with x >= CODES_AT_ONCE * code * (from + x / PART_DIVISOR / added).
+        let shared = PART_DIVISOR * added;
+        let with_part = (CODES_AT_ONCE * code * from * shared)
+            .div_ceil(shared.saturating_sub(CODES_AT_ONCE * code).max(1));
+        with_part.min(CODES_AT_ONCE * code * slots)
     }
 
     /// # Errors
     /// [`Error::MemoryBudget`] if it is too small for an index of this many slots.
     pub(crate) fn check(&self, slots: u64) -> Result<()> {
-        let least = self.least(slots);
-        if self.bytes >= least {
+        self.check_naming(slots, slots)
+    }
+
+    /// As [`check`](Self::check), where the index may turn out to have up to `most` slots: so the
+    /// error names what suffices then.
+    pub(crate) fn check_naming(&self, slots: u64, most: u64) -> Result<()> {
+        if self.bytes >= self.least(slots) {
             Ok(())
         } else {
-            Err(Error::MemoryBudget { bytes: self.bytes, least })
+            Err(Error::MemoryBudget { bytes: self.bytes, least: self.least(most.max(slots)) })
         }
     }
 
@@ -177,8 +202,7 @@ impl Budget {
     /// # Errors
     /// [`Error::MemoryBudget`].
     pub(crate) fn check_codes(&self, items: u64) -> Result<()> {
-        // As computed, as values to put, and as LMDB's pages.
-        let least = self.fixed(items) + 3 * items * self.sizes.code;
+        let least = self.fixed(items) + CODES_AT_ONCE * items * self.sizes.code;
         if self.bytes >= least {
             Ok(())
         } else {
@@ -228,6 +252,7 @@ mod tests {
         has_keys: false,
         record: 0,
         kinds: Footprint { item: 0, root: 0 },
+        coded_from: None,
     };
 
     #[test]
@@ -243,6 +268,20 @@ mod tests {
         // A commit of added rows takes no more than its share.
         assert!(budget.part(1_000_000) * SIZES.added() <= budget.bytes / PART_DIVISOR);
         assert!(budget.sample(1_000_000, 1536) * 1536 <= budget.bytes / SAMPLE_DIVISOR);
+    }
+
+    #[test]
+    fn the_least_holds_the_first_codes_of_the_part_that_reaches_them() {
+        for (code, from, slots) in [(1540, 1000, 3000), (196, 1000, 1000), (1540, 50_000, 80_000)] {
+            let sizes = Sizes { code, coded_from: Some(from), ..SIZES };
+            let least = Budget { bytes: 0, sizes }.least(slots);
+            let budget = Budget { bytes: least, sizes };
+            budget.check_codes((from + budget.part(slots)).min(slots)).unwrap();
+            // Those who have codes, or never get any, need no room for that.
+            let without = Budget { bytes: 0, sizes: Sizes { coded_from: None, ..sizes } };
+            assert_eq!(Budget { bytes: 0, sizes }.least(from - 1), without.least(from - 1));
+            assert!(least >= without.least(slots));
+        }
     }
 
     #[test]

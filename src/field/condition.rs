@@ -8,10 +8,10 @@ use super::FieldValue;
 use crate::error::{Error, Result};
 
 /// A condition on the fields of items: see [`field`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Condition(pub(crate) Node);
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub(crate) enum Node {
     And(Vec<Condition>),
     Or(Vec<Condition>),
@@ -20,7 +20,7 @@ pub(crate) enum Node {
 }
 
 /// A test of one field. An item with several values passes it if one of them does.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub(crate) enum Test {
     In(Vec<FieldValue>),
     Range(Bound<FieldValue>, Bound<FieldValue>),
@@ -152,6 +152,16 @@ impl Condition {
     #[must_use]
     pub fn any(conditions: impl IntoIterator<Item = Self>) -> Self {
         Self(Node::Or(conditions.into_iter().collect()))
+    }
+
+    /// The number of values that it compares with, at least 1 for each field that it asks about.
+    pub(crate) fn values(&self) -> usize {
+        match &self.0 {
+            Node::And(all) | Node::Or(all) => all.iter().map(Self::values).sum(),
+            Node::Not(one) => one.values(),
+            Node::Test(_, Test::In(values)) => values.len().max(1),
+            Node::Test(..) => 1,
+        }
     }
 
     /// A condition as JSON: `{"and": [..]}`, `{"or": [..]}`, `{"not": {..}}`, or an object with a

@@ -174,17 +174,12 @@ impl Beam {
         self.start(graph, scope);
         let is_cold = graph.is_cold();
         loop {
-            self.mark_visited(graph, computer, scope.layer, is_cold);
-            if is_cold {
+            if self.mark_visited(graph, computer, scope.layer, is_cold) {
                 computer.wait(self.visited.latest());
             }
             self.compare(graph, computer, scope.layer, &accept)?;
             let Some(current) = self.expand(&stop) else { break };
-            if is_cold {
-                self.fetch_lists(graph, scope.layer, current);
-            } else if let Some(next) = self.pool.peek() {
-                graph.prefetch_neighbors(scope.layer, Slot(next));
-            }
+            self.prepare(graph, scope.layer, current, is_cold);
             self.list_neighbors(graph, scope.layer, current)?;
         }
         Ok(self.candidates())
@@ -227,7 +222,7 @@ impl Beam {
     }
 
     /// Marks the slots of the list as visited, and prefetches the vectors (or codes) of the new
-    /// ones.
+    /// ones. Whether some of them are read from disk.
     #[inline]
     pub(super) fn mark_visited(
         &mut self,
@@ -235,26 +230,28 @@ impl Beam {
         computer: &impl DistanceComputer,
         layer: Layer,
         is_cold: bool,
-    ) {
-        let fresh = self.visited.insert_all(&self.list);
-        if is_cold {
-            self.fetch_values(graph, computer, layer);
-        } else {
-            computer.prefetch(fresh);
-        }
+    ) -> bool {
+        // Nothing happens where a page is not in memory.
+        computer.prefetch(self.visited.insert_all(&self.list));
+        is_cold && self.fetch_values(graph, computer, layer)
     }
 
     /// In a cold index: has the vectors (or codes) of the new slots read. If some are not in
     /// memory, those of the neighbors of the candidates that follow are read with them. The more
     /// often that happens, the more candidates: the first ones of a search are soon left behind.
-    /// The search goes on as it would have: only what is read when depends on it.
+    /// The search goes on as it would have: only what is read when depends on it. Returns whether
+    /// something is read.
     #[cold]
     #[inline(never)]
-    fn fetch_values(&mut self, graph: &impl Graph, computer: &impl DistanceComputer, layer: Layer) {
+    fn fetch_values(
+        &mut self,
+        graph: &impl Graph,
+        computer: &impl DistanceComputer,
+        layer: Layer,
+    ) -> bool {
         let fresh = self.visited.latest();
         if computer.has(fresh) || !computer.fetch(fresh) {
-            computer.prefetch(fresh);
-            return;
+            return false;
         }
         self.ahead.clear();
         for slot in self.pool.unexpanded().take(self.fetch_width - 1) {
@@ -268,6 +265,26 @@ impl Beam {
         }
         computer.fetch(&self.ahead);
         self.fetch_width = (2 * self.fetch_width).min(self.max_fetch_width);
+        true
+    }
+
+    /// Prepares for the list of the node that is expanded now, and for that of the next.
+    #[inline(always)]
+    pub(super) fn prepare(
+        &mut self,
+        graph: &impl Graph,
+        layer: Layer,
+        current: Slot,
+        is_cold: bool,
+    ) {
+        if is_cold {
+            self.fetch_lists(graph, layer, current);
+        }
+        if let Some(next) = self.pool.peek()
+            && (!is_cold || graph.has_list(layer, Slot(next)))
+        {
+            graph.prefetch_neighbors(layer, Slot(next));
+        }
     }
 
     /// In a cold index: has the list of the node read that is expanded next, and with it those of

@@ -118,11 +118,7 @@ impl Beam {
                 return Ok(true);
             }
             let Some((current, kind)) = self.next_node(filter, budget)? else { break };
-            if is_cold {
-                self.fetch_lists(graph, scope.layer, current);
-            } else if let Some(next) = self.pool.peek() {
-                graph.prefetch_neighbors(scope.layer, Slot(next));
-            }
+            self.prepare(graph, scope.layer, current, is_cold);
             node = kind;
             self.detours.lists += 1;
             self.detours.expanded += usize::from(kind == Node::Admitted);
@@ -193,11 +189,9 @@ impl Beam {
         let count = detours.admitted.len();
         detours.admitted.append(&mut detours.refused);
         let nodes = &detours.admitted[..];
-        if graph.is_cold() {
-            computer.fetch(nodes);
+        computer.prefetch(nodes);
+        if graph.is_cold() && computer.fetch(nodes) {
             computer.wait(nodes);
-        } else {
-            computer.prefetch(nodes);
         }
         computer.distances(nodes, distances)?;
         *distance_count += nodes.len() as u64;

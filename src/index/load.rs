@@ -9,6 +9,7 @@ mod aside;
 mod cells;
 mod estimate;
 mod ordered;
+mod slots;
 mod within;
 
 use std::fmt;
@@ -26,6 +27,7 @@ use crate::build::budget::Budget;
 use crate::build::{Goal, Phase, Progress};
 use crate::codec::{Component, Components};
 use crate::error::{Error, Result};
+use crate::store::edit::slots_after;
 use crate::store::range::sample_for;
 use crate::store::sections::records::edit::check_record;
 use crate::types::ItemId;
@@ -206,10 +208,13 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
     /// in that order, and then linked in rounds, each of which is a commit. Committed items can be
     /// found at once. If the load is interrupted, they stay: the same load again, or
     /// [`resume`](Self::resume), goes on where it was interrupted, and loses at most the round in
-    /// progress. A row that the index has already, bit for bit, changes nothing.
+    /// progress. A row that the index has already, bit for bit, changes nothing. A budget that is
+    /// too small for all of that is refused ([`MemoryBudget`](Error::MemoryBudget)) before anything
+    /// is committed, with one that suffices.
     ///
     /// With [`commit_every`](Self::commit_every), rows are committed as they are read, and not
-    /// ordered: linking then reads more of the file than it must.
+    /// ordered: linking then reads more of the file than it must. The budget is judged by as many
+    /// rows as the iterator says that it has.
     ///
     /// What makes inverted lists and tables of hashes of all items, at the end of a load that is
     /// committed in parts, is not bounded: lists take a sample of 80 times the square root of the
@@ -298,7 +303,7 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
         if let (Some(memory), None) = (hooks.memory, self.part) {
             return self.load_within(memory, rows, &add);
         }
-        let budget = self.budget_of(hooks.memory)?;
+        let budget = self.budget_of(hooks.memory, rows.size_hint().0 as u64)?;
         let part = self.part.map(|part| budget.map_or(part, |budget| part.min(budget.part(0))));
         let goal = if self.optimize { Goal::Optimized } else { Goal::Linked };
         let (mut loaded, mut is_over) = (0, false);
@@ -379,18 +384,20 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
         self.temp_dir.as_deref().unwrap_or(self.index.shared.temp_dir())
     }
 
-    /// The budget of a load in batches, if it has one.
+    /// The budget of a load in batches, if it has one, of at least `hinted` rows.
     ///
     /// # Errors
     /// [`Error::MemoryBudget`].
-    fn budget_of(&self, memory: Option<u64>) -> Result<Option<Budget>> {
+    fn budget_of(&self, memory: Option<u64>, hinted: u64) -> Result<Option<Budget>> {
         if memory.is_none() {
             return Ok(None);
         }
         let newest = self.index.shared.newest()?;
         let meta = newest.meta();
-        let budget = self.index.shared.budget(memory, meta);
-        budget.map(|budget| budget.check(meta.slots.into()).map(|()| budget)).transpose()
+        let Some(budget) = self.index.shared.budget(memory, meta) else { return Ok(None) };
+        // It commits what it reads, and cannot know how much of that replaces others.
+        budget.check_naming(hinted.max(meta.slots.into()), slots_after(meta, hinted))?;
+        Ok(Some(budget))
     }
 
     /// Adds spooled rows, after `loaded` others.

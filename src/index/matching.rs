@@ -7,7 +7,6 @@ use super::{Batch, Snapshot, item_keys};
 use crate::error::Result;
 use crate::field::{Condition, Field, FieldValue};
 use crate::item_key::{ItemKey, sealed};
-use crate::store::sections::fields::view::Ids;
 use crate::store::sections::item_keys::rows::mistyped;
 use crate::store::sections::records::view::record_in;
 use crate::types::ItemId;
@@ -204,13 +203,9 @@ impl<D, K: ?Sized> Snapshot<D, K> {
 
     /// The ids of the items for which a condition holds.
     pub(super) fn matching(&self, condition: &Condition) -> Result<RoaringBitmap> {
-        Ok(match self.view()?.matching(condition)? {
-            Ids::Only(ids) => ids,
-            Ids::AllBut(ids) => {
-                let all = self.slots()?.into_iter().map(|(item, _): (ItemId, _)| item);
-                all.collect::<RoaringBitmap>() - ids
-            }
-        })
+        self.view()?
+            .matching(condition)?
+            .among(|| Ok(self.slots()?.into_iter().map(|(item, _): (ItemId, _)| item).collect()))
     }
 }
 

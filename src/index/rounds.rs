@@ -68,6 +68,9 @@ impl Shared {
         let sizes = Sizes { kinds: footprint(meta, sizes.code), ..sizes };
         // Without a graph nothing is linked, and nothing takes room for lists and copies.
         let sizes = if meta.has_graph { sizes } else { Sizes { m0: 0, copy: 0, ..sizes } };
+        let lacks_codes = bits > 0 && !meta.is_coded;
+        let coded_from = lacks_codes.then(|| self.codes_from.max(meta.items.into()));
+        let sizes = Sizes { coded_from, ..sizes };
         bytes.map(|bytes| Budget { bytes, sizes })
     }
 }

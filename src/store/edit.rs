@@ -49,6 +49,13 @@ pub(crate) const ROWS_BYTES: usize = 1 << 20;
 /// block takes many vectors.
 const REUSE_DIVISOR: u32 = 7;
 
+/// The number of slots that an index has, at most, after so many more vectors are stored.
+pub(crate) fn slots_after(meta: &Meta, stored: u64) -> u64 {
+    let (slots, free) = (meta.slots, meta.free);
+    let reused = free.saturating_sub(slots.div_ceil(REUSE_DIVISOR));
+    u64::from(slots) + stored.saturating_sub(reused.into())
+}
+
 /// The write buffer of one index: changes that are not written yet.
 pub(crate) struct Edit<'w, 'e, 'p> {
     place: Place<'e>,

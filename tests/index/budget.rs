@@ -183,6 +183,71 @@ fn a_budget_that_is_too_small_names_the_least() {
     assert_eq!(index.snapshot().unwrap().commit(), before);
 }
 
+/// A budget that holds the slots of the index, or of the rows, but not of both, was found too small
+/// when the rows were linked, after all of them were committed.
+#[test]
+fn rows_that_replace_others_are_judged_before_any_is_committed_and_the_least_suffices() {
+    let (_folder, index) = create(options());
+    index.load(rows(0), |_| {}).unwrap();
+    let before = index.snapshot().unwrap().commit();
+    let refused = |memory: u64, known: bool| {
+        let loader = index.loader().memory(memory);
+        let result = match known {
+            true => loader.load(rows(1)),
+            false => loader.load(rows(1).filter(|(item, _)| *item < ITEMS)),
+        };
+        assert_eq!(index.snapshot().unwrap().commit(), before, "it has committed a part");
+        match result {
+            Err(Error::MemoryBudget { least, .. }) => least,
+            other => panic!("{other:?}"),
+        }
+    };
+    let named = refused(1, true);
+    assert!(named > least(), "{named}");
+    for memory in [2, least(), named - 1] {
+        assert_eq!((refused(memory, true), refused(memory, false)), (named, named));
+    }
+    // What is there already takes nothing.
+    index.loader().memory(least()).load(rows(0)).unwrap();
+    assert_eq!(index.snapshot().unwrap().commit(), before);
+    index.loader().memory(named).load(rows(1)).unwrap();
+    check(&index);
+    assert_eq!((index.pending().unwrap(), index.snapshot().unwrap().len()), (0, u64::from(ITEMS)));
+    // Slots that are free count, and a load in batches names what suffices, too.
+    let again = match index.loader().memory(1).commit_every(500).load(rows(2)) {
+        Err(Error::MemoryBudget { least, .. }) => least,
+        other => panic!("{other:?}"),
+    };
+    assert!(again < named + (named - least()), "{again}");
+    index.loader().memory(again).commit_every(500).load(rows(2)).unwrap();
+    check(&index);
+    assert_eq!((index.pending().unwrap(), index.snapshot().unwrap().len()), (0, u64::from(ITEMS)));
+}
+
+/// Codes are first made by the commit that reaches their number of items, after others.
+#[test]
+fn the_least_is_enough_for_the_first_codes() {
+    const WIDE: usize = 512;
+    let rows = || {
+        let wide = |item: ItemId| row(item, 0).into_iter().cycle().take(WIDE).collect::<Vec<_>>();
+        (0..1300).map(move |item| (item, wide(item)))
+    };
+    let options = Options::new(WIDE).m(4).ef_construction(16).codes(Codes::Bits8);
+    let (_folder, index) = create(options);
+    let before = index.snapshot().unwrap().commit();
+    let named = match index.loader().memory(1).load(rows()) {
+        Err(Error::MemoryBudget { least, .. }) => least,
+        other => panic!("{other:?}"),
+    };
+    assert!(index.loader().memory(named - 1).load(rows()).is_err());
+    assert_eq!(index.snapshot().unwrap().commit(), before);
+    index.loader().memory(named).load(rows()).unwrap();
+    check(&index);
+    let stats = index.stats().unwrap();
+    assert_eq!((stats.items, stats.pending), (1300, 0));
+    assert_eq!(stats.codes.unwrap().codes, Codes::Bits8);
+}
+
 /// Loads in a process of its own, or resumes, until it is killed.
 fn load_until_killed(told: &[String]) {
     let (path, memory) = (&told[0], told[1].parse().unwrap());

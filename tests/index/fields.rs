@@ -339,6 +339,65 @@ proptest! {
 
 /// Rows of many items and many numbers, which split and shrink.
 #[test]
+fn a_condition_asked_again_and_again_has_the_items_of_its_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Index::<Euclidean>::create(
+        folder.path(),
+        Options::new(DIMENSIONS).fields([Field::keyword("tag"), Field::integer("n")]),
+    )
+    .unwrap();
+    let tag = |item: ItemId| if item.is_multiple_of(2) { "a" } else { "b" };
+    let record = |item: ItemId| json!({"tag": tag(item), "n": item});
+    let rows = (0..600u32).map(|item| (item, vector(item, 0), text(&record(item))));
+    index
+        .write(|batch| {
+            rows.clone().try_for_each(|(item, vector, record)| {
+                batch.add_with_record(item, &vector, &record)
+            })
+        })
+        .unwrap();
+    let conditions = [
+        field("tag").eq("a"),
+        field("tag").eq("a").and(field("n").below(300)),
+        field("tag").eq("a").not(),
+        field("n").at_least(100),
+    ];
+    let counts = |ask: &dyn Fn(&Condition) -> u64| {
+        let counts = conditions.each_ref().map(|condition| [0; 4].map(|_| ask(condition)));
+        counts.map(|counts| {
+            assert_eq!(counts, [counts[0]; 4]);
+            counts[0]
+        })
+    };
+    let before = index.snapshot().unwrap();
+    let ask_before = |condition: &Condition| before.count(condition).unwrap();
+    assert_eq!(counts(&ask_before), [300, 150, 300, 500]);
+    index
+        .write(|batch| {
+            assert_eq!(counts(&|condition| batch.count(condition).unwrap()), [300, 150, 300, 500]);
+            batch.delete(0)?;
+            batch.set_record(1, &text(&json!({"tag": "a", "n": 1000})))?;
+            assert_eq!(counts(&|condition| batch.count(condition).unwrap()), [300, 149, 299, 501]);
+            batch.set_record(4, &text(&json!({})))?;
+            assert_eq!(counts(&|condition| batch.count(condition).unwrap()), [299, 148, 300, 501]);
+            Ok(())
+        })
+        .unwrap();
+    let after = index.snapshot().unwrap();
+    assert_eq!(counts(&|condition| after.count(condition).unwrap()), [299, 148, 300, 501]);
+    assert_eq!(counts(&ask_before), [300, 150, 300, 500], "a snapshot stays as it is");
+    for condition in &conditions {
+        for _ in 0..4 {
+            let found = after.search(600).exact().candidates(condition).by_vector(&vector(7, 0));
+            let mut found: Vec<_> = found.unwrap().nns.iter().map(|(item, _)| *item).collect();
+            found.sort_unstable();
+            assert_eq!(found, after.ids_of(condition).unwrap().into_iter().collect::<Vec<_>>());
+        }
+    }
+    check(&index);
+}
+
+#[test]
 fn many_values_are_found_and_rows_split_and_shrink() {
     let (_folder, index) = create(Options::new(DIMENSIONS));
     let n = |item: ItemId| (item.wrapping_mul(2_654_435_761) >> 16) as i64 - 30_000;

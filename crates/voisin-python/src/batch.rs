@@ -1,7 +1,8 @@
 //! Batches: calls that are written as a whole. What they keep until then is in `queue.rs`, those of
 //! tenants are in `batch_tenant.rs`.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -19,9 +20,9 @@ use crate::write::{Deleted, one_of, write_within};
 /// Changes that are committed as a whole, when the `with` block ends, or not at all, if it ends
 /// with an exception. `Index.batch` makes one.
 ///
-/// They wait until then, with copies of the vectors: searches do not see them, and other writers
-/// are not held up. They are made in one write transaction, in the order of the calls. `tenant`
-/// changes the items of a tenant.
+/// They wait until then, with copies of the vectors: searches do not see them, and no lock is
+/// held, so that other writers are not held up. They are made in one write transaction, in the
+/// order of the calls. `tenant` changes the items of a tenant.
 ///
 /// >>> import tempfile, voisin
 /// >>> index = voisin.create(tempfile.mkdtemp(), 2)
@@ -46,13 +47,32 @@ pub(crate) struct PyBatch {
     patience: Option<Duration>,
     /// Whether it is a part of a write to a folder, which commits it.
     is_part: bool,
-    /// `None` once it was committed or discarded.
-    queued: Mutex<Option<Vec<Queued>>>,
+    state: Mutex<State>,
+}
+
+/// The changes of a batch.
+enum State {
+    Waiting(Vec<Queued>),
+    /// A thread commits them.
+    Committing,
+    /// They were committed or discarded.
+    Ended,
+}
+
+fn ended(py: Python<'_>) -> PyErr {
+    let message = "this batch has been committed or discarded: begin another one";
+    refused(py, "Closed", message)
+}
+
+fn busy(py: Python<'_>) -> PyErr {
+    let message = "another thread commits this batch: begin another one";
+    refused(py, "Closed", message)
 }
 
 impl PyBatch {
     pub(crate) fn new(index: Py<Index>, links: bool, patience: Option<Duration>) -> Self {
-        Self { index, links, patience, is_part: false, queued: Mutex::new(Some(Vec::new())) }
+        let state = Mutex::new(State::Waiting(Vec::new()));
+        Self { index, links, patience, is_part: false, state }
     }
 
     /// A part of a write to a folder.
@@ -74,19 +94,49 @@ impl PyBatch {
         self.index.bind(py).as_super().clone()
     }
 
+    /// # Errors
+    /// `Closed`, also if the index is.
     pub(crate) fn queue(&self, py: Python<'_>, change: Queued) -> PyResult<()> {
-        match &mut *self.queued.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(queued) => queued.push(change),
-            None => {
-                let message = "this batch has been committed or discarded: begin another one";
-                return Err(refused(py, "Closed", message));
-            }
+        self.searcher(py).get().held(py)?;
+        match &mut *self.lock() {
+            State::Waiting(queued) => queued.push(change),
+            State::Committing => return Err(busy(py)),
+            State::Ended => return Err(ended(py)),
         }
         Ok(())
     }
 
-    pub(crate) fn take(&self) -> Option<Vec<Queued>> {
-        self.queued.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the changes, to commit them.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub(crate) fn begin_commit(&self, py: Python<'_>) -> PyResult<Vec<Queued>> {
+        let mut state = self.lock();
+        match std::mem::replace(&mut *state, State::Committing) {
+            State::Waiting(queued) => Ok(queued),
+            State::Committing => Err(busy(py)),
+            State::Ended => {
+                *state = State::Ended;
+                Err(ended(py))
+            }
+        }
+    }
+
+    /// Ends the batch, or has the changes wait again, if they were not committed.
+    pub(crate) fn end_commit(&self, is_done: bool, queued: Vec<Queued>) {
+        *self.lock() = if is_done { State::Ended } else { State::Waiting(queued) };
+    }
+
+    /// Drops changes that wait.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        if !matches!(*state, State::Committing) {
+            *state = State::Ended;
+        }
     }
 }
 
@@ -112,7 +162,7 @@ fn write_queued<K: Name + ?Sized>(
     py: Python<'_>,
     index: &Handle<K>,
     queued: &[Queued],
-    how: (bool, Option<Duration>),
+    how: (bool, Option<Duration>, &AtomicBool),
 ) -> PyResult<u64> {
     write_within(py, index, &changes(queued), how)
 }
@@ -137,18 +187,19 @@ impl PyBatch {
     }
 
     /// Commits the changes, as the end of the `with` block does, and ends the batch. Returns how
-    /// many items were deleted. If it raises, nothing has changed.
+    /// many items were deleted. If it raises, nothing has changed, and the changes wait as before,
+    /// also after the end of a `with` block: `commit` tries again, `discard` drops them.
     ///
     /// Raises:
     ///     WriteTimeout: another writer has not ended within the `timeout` of the batch.
     fn commit(&self, py: Python<'_>) -> PyResult<u64> {
         self.check_whole(py)?;
-        let Some(queued) = self.take() else {
-            let message = "this batch has been committed or discarded: begin another one";
-            return Err(refused(py, "Closed", message));
-        };
-        let how = (self.links, self.patience);
-        match &self.searcher(py).get().held(py)? {
+        let held = self.searcher(py).get().held(py)?;
+        let queued = self.begin_commit(py)?;
+        // A signal can end a call that has committed.
+        let is_done = AtomicBool::new(false);
+        let how = (self.links, self.patience, &is_done);
+        let written = match &held {
             Held::Ids(index) => write_queued(py, index, &queued, how),
             Held::Numbers(index) => write_queued(py, index, &queued, how),
             Held::Texts(index) => write_queued(py, index, &queued, how),
@@ -156,13 +207,15 @@ impl PyBatch {
             Held::Uuids(index) => write_queued(py, index, &queued, how),
             // An index is no snapshot.
             _ => Ok(0),
-        }
+        };
+        self.end_commit(written.is_ok() || is_done.load(Ordering::Relaxed), queued);
+        written
     }
 
     /// Drops the changes.
     fn discard(&self, py: Python<'_>) -> PyResult<()> {
         self.check_whole(py)?;
-        drop(self.take());
+        self.end();
         Ok(())
     }
 
@@ -178,7 +231,7 @@ impl PyBatch {
         _value: &Bound<'_, PyAny>,
         _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let is_open = self.queued.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let is_open = !matches!(*self.lock(), State::Ended);
         match (error.is_none(), is_open) {
             (true, true) => self.commit(py).map(drop),
             _ => self.discard(py),
@@ -187,8 +240,10 @@ impl PyBatch {
 
     /// The number of changes that wait.
     fn __len__(&self) -> usize {
-        let queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
-        queued.as_ref().map_or(0, Vec::len)
+        match &*self.lock() {
+            State::Waiting(queued) => queued.len(),
+            State::Committing | State::Ended => 0,
+        }
     }
 
     /// A batch is true, whether or not changes wait.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use pyo3::prelude::*;
 use voisin::Error;
 
+use crate::arguments::objects;
 use crate::conditions::condition;
 use crate::errors::{refused, refused_value};
 use crate::handle::Searcher;
@@ -163,10 +164,10 @@ impl Index {
     #[pyo3(signature = (source, *, offset = 0, progress = None, cancel = None))]
     fn merge(
         slf: &Bound<'_, Self>,
-        source: &Bound<'_, Searcher>,
+        #[pyo3(from_py_with = objects::source)] source: Bound<'_, Searcher>,
         #[pyo3(from_py_with = whole::offset)] offset: u64,
-        progress: Option<&Bound<'_, PyAny>>,
-        cancel: Option<&CancelToken>,
+        #[pyo3(from_py_with = objects::progress)] progress: Option<Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = objects::cancel)] cancel: Option<Bound<'_, CancelToken>>,
     ) -> PyResult<u64> {
         fn merge<K: Name + ?Sized>(
             index: &Handle<K>,
@@ -187,8 +188,9 @@ impl Index {
             }
             offset => Rename::Moved(offset),
         };
+        let (progress, cancel) = (progress.as_ref(), cancel.as_ref().map(Bound::get));
         let how = How { rename, progress, cancel };
-        each_index!(slf, index => merge(index, (source, named), how))
+        each_index!(slf, index => merge(index, (&source, named), how))
     }
 
     /// Copies items of another index, or of a snapshot of one, with their records, links them, and
@@ -222,12 +224,12 @@ impl Index {
     ))]
     fn copy_from(
         slf: &Bound<'_, Self>,
-        source: &Bound<'_, Searcher>,
+        #[pyo3(from_py_with = objects::source)] source: Bound<'_, Searcher>,
         ids: Option<&Bound<'_, PyAny>>,
         filter: Option<&Bound<'_, PyAny>>,
-        rename: Option<&Bound<'_, PyAny>>,
-        progress: Option<&Bound<'_, PyAny>>,
-        cancel: Option<&CancelToken>,
+        #[pyo3(from_py_with = objects::rename)] rename: Option<Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = objects::progress)] progress: Option<Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = objects::cancel)] cancel: Option<Bound<'_, CancelToken>>,
     ) -> PyResult<u64> {
         fn copy_some<K: Name + ?Sized>(
             index: &Handle<K>,
@@ -244,9 +246,10 @@ impl Index {
             (None, None) => None,
             (ids, filter) => Some(one_of(py, ids, filter)?),
         };
-        let rename = rename.map_or(Rename::Kept, Rename::Called);
+        let rename = rename.as_ref().map_or(Rename::Kept, Rename::Called);
+        let (progress, cancel) = (progress.as_ref(), cancel.as_ref().map(Bound::get));
         let how = How { rename, progress, cancel };
-        each_index!(slf, index => copy_some(index, (source, named), of, how))
+        each_index!(slf, index => copy_some(index, (&source, named), of, how))
     }
 }
 
@@ -326,8 +329,8 @@ impl Searcher {
     /// array([1, 3, 5, 7, 9])
     fn split_into(
         slf: &Bound<'_, Self>,
-        targets: Vec<Bound<'_, Index>>,
-        choose: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = objects::targets)] targets: Vec<Bound<'_, Index>>,
+        #[pyo3(from_py_with = objects::choose)] choose: Bound<'_, PyAny>,
     ) -> PyResult<Vec<u64>> {
         fn split_held<K: Name + ?Sized>(
             source: &Bound<'_, Searcher>,
@@ -339,11 +342,11 @@ impl Searcher {
             split(&snapshot_of::<K>(source, named)?, &targets, choose)
         }
         match slf.get().id_type() {
-            "u32" => split_held::<voisin::ItemId>(slf, &targets, choose),
-            "u64" => split_held::<u64>(slf, &targets, choose),
-            "bytes" => split_held::<[u8]>(slf, &targets, choose),
-            "uuid" => split_held::<[u8; 16]>(slf, &targets, choose),
-            _ => split_held::<str>(slf, &targets, choose),
+            "u32" => split_held::<voisin::ItemId>(slf, &targets, &choose),
+            "u64" => split_held::<u64>(slf, &targets, &choose),
+            "bytes" => split_held::<[u8]>(slf, &targets, &choose),
+            "uuid" => split_held::<[u8; 16]>(slf, &targets, &choose),
+            _ => split_held::<str>(slf, &targets, &choose),
         }
     }
 }

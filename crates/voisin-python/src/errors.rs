@@ -235,8 +235,9 @@ pub(crate) fn refused_value(
 /// The exception for a write that has waited for another writer for so long.
 pub(crate) fn late(py: Python<'_>, waited: Duration) -> PyErr {
     let message = format!(
-        "another writer has not ended within {waited:?}, and nothing has changed: try again, or \
-         wait longer (timeout=)"
+        "another writer has not ended within {} s, and nothing has changed: try again, or wait \
+         longer (timeout=)",
+        waited.as_secs_f64()
     );
     let values = (Value::Float(waited.as_secs_f64()), Value::None);
     exception(py, "WriteTimeout", "operator", &message, values)

@@ -24,6 +24,10 @@ pub(crate) enum Kept {
 /// A set of items that is kept for many searches, as their `filter=` or `exclude=`: it is looked up
 /// once for each commit, and not by each search. `Index.filter` makes one.
 ///
+/// It is a set of ids, a condition or a prefix, and of no index: used on another index or another
+/// tenant, it stands for the items there with these ids, or for which that holds, and a tenant
+/// never answers with the items of others.
+///
 /// >>> import tempfile, voisin
 /// >>> index = voisin.create(tempfile.mkdtemp(), 2, ids=str)
 /// >>> index.add(["ann/1", "bob/1"], [[0.1, 0.9], [0.2, 0.8]])

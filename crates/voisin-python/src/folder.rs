@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use voisin::{Options, Result};
 
+use crate::arguments::{flags, paths, reals, wrong_type};
 use crate::errors::{not_pickled, refused};
 use crate::folder_write::FolderWrite;
 use crate::handle::{Searcher, with_block};
@@ -15,6 +17,7 @@ use crate::index::Index;
 use crate::opening::open_in;
 use crate::settings::Settings;
 use crate::tables::{Database, Table};
+use crate::texts;
 use crate::upkeep::Snapshot;
 use crate::watch::{detached, detached_write, seconds};
 use crate::whole;
@@ -29,14 +32,11 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Which<'py> {
     type Error = PyErr;
 
     fn extract(asked: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(name) = asked.extract::<String>() {
-            return Ok(Self::Name(name));
+        if asked.is_instance_of::<PyString>() {
+            return texts::required::index(&asked).map(|name| Self::Name(name.to_owned()));
         }
-        asked.to_owned().cast_into::<Index>().map(Self::Handle).map_err(|_| {
-            let shown = asked.repr().map_or_else(|_| "this".to_owned(), |it| it.to_string());
-            let message = format!("{shown} is no index: give the name of one, or its handle");
-            refused(asked.py(), "InvalidParameter", &message)
-        })
+        let wrong = || wrong_type(&asked, "index", "the name of one, or its handle");
+        asked.to_owned().cast_into::<Index>().map(Self::Handle).map_err(|_| wrong())
     }
 }
 
@@ -124,13 +124,13 @@ impl Folder {
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn new(
         py: Python<'_>,
-        path: PathBuf,
+        #[pyo3(from_py_with = paths::path)] path: PathBuf,
         #[pyo3(from_py_with = whole::max_databases)] max_databases: Option<u32>,
         #[pyo3(from_py_with = whole::memory)] memory: Option<u64>,
         #[pyo3(from_py_with = whole::map_size)] map_size: Option<u64>,
         #[pyo3(from_py_with = whole::max_readers)] max_readers: Option<u32>,
-        growth_wait: Option<f64>,
-        any_file_system: bool,
+        #[pyo3(from_py_with = reals::growth_wait)] growth_wait: Option<f64>,
+        #[pyo3(from_py_with = flags::any_file_system)] any_file_system: bool,
     ) -> PyResult<Self> {
         let settings = Settings {
             memory,
@@ -161,15 +161,23 @@ impl Folder {
     }
 
     /// Opens one of its indexes by its name.
-    fn __getitem__(&self, py: Python<'_>, name: String) -> PyResult<Py<Index>> {
-        self.index(py, Which::Name(name))
+    fn __getitem__(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = texts::required::name)] name: &str,
+    ) -> PyResult<Py<Index>> {
+        self.index(py, Which::Name(name.to_owned()))
     }
 
     /// Begins a write to any of its indexes and tables, whose changes are committed as a whole when
     /// its `with` block ends: see `FolderWrite`. `link` is as for `Index.add`, `timeout` as for
     /// `Index.batch`.
     #[pyo3(signature = (*, link = true, timeout = None))]
-    fn write(slf: &Bound<'_, Self>, link: bool, timeout: Option<f64>) -> PyResult<FolderWrite> {
+    fn write(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = flags::link)] link: bool,
+        #[pyo3(from_py_with = reals::timeout)] timeout: Option<f64>,
+    ) -> PyResult<FolderWrite> {
         slf.get().get(slf.py())?;
         let patience = seconds(slf.py(), "timeout", timeout)?;
         Ok(FolderWrite::new(slf.clone().unbind(), link, patience))
@@ -187,7 +195,10 @@ impl Folder {
     /// A table of your own, with keys and values of bytes, which is committed with the indexes: see
     /// `Table`. Creates it, in a commit of its own, if it is missing. Names that begin with
     /// `voisin` are taken.
-    fn table(slf: &Bound<'_, Self>, name: &str) -> PyResult<Table> {
+    fn table(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = texts::required::name)] name: &str,
+    ) -> PyResult<Table> {
         let database = slf.get().database(slf.py(), name)?;
         Ok(Table::newest(slf.get().get(slf.py())?, name, database))
     }
@@ -204,7 +215,12 @@ impl Folder {
     /// >>> voisin.Folder(path).swap_names("texts", "texts of model 2")
     /// >>> voisin.open(path, name="texts").dimensions
     /// 3
-    fn swap_names(&self, py: Python<'_>, one: &str, other: &str) -> PyResult<()> {
+    fn swap_names(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = texts::required::one)] one: &str,
+        #[pyo3(from_py_with = texts::required::other)] other: &str,
+    ) -> PyResult<()> {
         let folder = self.get(py)?;
         detached_write(py, || folder.write(|txn| txn.swap_names(one, other)))
     }
@@ -279,7 +295,11 @@ impl FolderSnapshot {
     }
 
     /// A table at this commit: see `Table`. One that did not exist has no keys.
-    fn table(&self, py: Python<'_>, name: &str) -> PyResult<Table> {
+    fn table(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = texts::required::name)] name: &str,
+    ) -> PyResult<Table> {
         let database = look(py, &self.held, |held| held.database(name))?;
         Ok(Table::at(Arc::clone(&self.held), name, database))
     }

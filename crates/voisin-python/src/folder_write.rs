@@ -1,5 +1,6 @@
 //! Writes to a folder: calls for several indexes and tables that are written as a whole.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::held::Held;
 use crate::names::{Handle, Name};
 use crate::queue::{Queued, changes};
 use crate::tables::{Row, Rows, TableWrite};
+use crate::texts;
 use crate::watch::Watch;
 use crate::write::{Failure, make_all};
 
@@ -74,6 +76,46 @@ impl FolderWrite {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).take();
         parts.zip(rows)
     }
+
+    /// Writes the changes. `is_done` tells whether they were committed.
+    fn written(
+        &self,
+        py: Python<'_>,
+        folder: &voisin::Folder,
+        (parts, rows): (&[Part], &[Row]),
+        is_done: &AtomicBool,
+    ) -> PyResult<u64> {
+        let (links, watch) = (self.links, Arc::new(Watch::patient(self.patience)));
+        let written = watch.write_any(py, || {
+            let written = folder.try_write(|txn| -> Result<u64, Failure> {
+                let mut deleted = 0;
+                for Part { held, queued } in parts {
+                    deleted += match held {
+                        Held::Ids(index) => make(txn, index, queued, links, &watch)?,
+                        Held::Numbers(index) => make(txn, index, queued, links, &watch)?,
+                        Held::Texts(index) => make(txn, index, queued, links, &watch)?,
+                        Held::Bytes(index) => make(txn, index, queued, links, &watch)?,
+                        Held::Uuids(index) => make(txn, index, queued, links, &watch)?,
+                        // An index is no snapshot.
+                        _ => 0,
+                    };
+                }
+                txn.databases(|wtxn| {
+                    for (database, key, value) in rows {
+                        match value {
+                            Some(value) => database.put(wtxn, key, value)?,
+                            None => drop(database.delete(wtxn, key)?),
+                        }
+                    }
+                    Ok(())
+                })?;
+                Ok(deleted)
+            });
+            is_done.store(written.is_ok(), Ordering::Relaxed);
+            written
+        })?;
+        written.map_err(|failure| failure.raised(py, &watch))
+    }
 }
 
 /// Makes the changes of an index.
@@ -120,58 +162,56 @@ impl FolderWrite {
 
     /// The changes of a table: `txn.table("users")["ann"] = b"..."`, and `del`. Creates it, in a
     /// commit of its own, if it is missing.
-    fn table(&self, py: Python<'_>, name: &str) -> PyResult<TableWrite> {
+    fn table(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = texts::required::name)] name: &str,
+    ) -> PyResult<TableWrite> {
         let database = self.folder.bind(py).get().database(py, name)?;
         Ok(TableWrite { database, rows: Arc::clone(&self.rows) })
     }
 
     /// Commits the changes, as the end of the `with` block does, and ends the write. Returns how
-    /// many items were deleted. If it raises, nothing has changed.
+    /// many items were deleted. If it raises, nothing has changed, and the changes wait as before,
+    /// also after the end of a `with` block: `commit` tries again, `discard` drops them.
     ///
     /// Raises:
     ///     WriteTimeout: another writer has not ended within the `timeout` of the write.
     fn commit(&self, py: Python<'_>) -> PyResult<u64> {
+        let folder = self.folder.bind(py).get().get(py)?;
         let (parts, rows) = self.take().ok_or_else(|| ended(py))?;
-        let (folder, links) = (self.folder.bind(py).get().get(py)?, self.links);
-        let part = |(_, batch): &(String, Py<PyBatch>)| -> PyResult<Part> {
+        let mut changes = Vec::with_capacity(parts.len());
+        let (mut written, is_done) = (Ok(0), AtomicBool::new(false));
+        for (_, batch) in &parts {
             let batch = batch.bind(py).get();
-            let held = batch.index.bind(py).as_super().get().held(py)?;
-            Ok(Part { held, queued: batch.take().unwrap_or_default() })
-        };
-        let parts = parts.iter().map(part).collect::<PyResult<Vec<_>>>()?;
-        let watch = Arc::new(Watch::patient(self.patience));
-        let written = watch.write_any(py, || {
-            folder.try_write(|txn| -> Result<u64, Failure> {
-                let mut deleted = 0;
-                for Part { held, queued } in &parts {
-                    deleted += match held {
-                        Held::Ids(index) => make(txn, index, queued, links, &watch)?,
-                        Held::Numbers(index) => make(txn, index, queued, links, &watch)?,
-                        Held::Texts(index) => make(txn, index, queued, links, &watch)?,
-                        Held::Bytes(index) => make(txn, index, queued, links, &watch)?,
-                        Held::Uuids(index) => make(txn, index, queued, links, &watch)?,
-                        // An index is no snapshot.
-                        _ => 0,
-                    };
+            let held = batch.index.bind(py).as_super().get().held(py);
+            match held.and_then(|held| Ok(Part { held, queued: batch.begin_commit(py)? })) {
+                Ok(part) => changes.push(part),
+                Err(error) => {
+                    written = Err(error);
+                    break;
                 }
-                txn.databases(|wtxn| {
-                    for (database, key, value) in &rows {
-                        match value {
-                            Some(value) => database.put(wtxn, key, value)?,
-                            None => drop(database.delete(wtxn, key)?),
-                        }
-                    }
-                    Ok(())
-                })?;
-                Ok(deleted)
-            })
-        })?;
-        written.map_err(|failure| failure.raised(py, &watch))
+            }
+        }
+        if written.is_ok() {
+            written = self.written(py, &folder, (&changes, &rows), &is_done);
+        }
+        let is_done = written.is_ok() || is_done.load(Ordering::Relaxed);
+        for ((_, batch), Part { queued, .. }) in parts.iter().zip(changes) {
+            batch.bind(py).get().end_commit(is_done, queued);
+        }
+        if !is_done {
+            *self.parts.lock().unwrap_or_else(PoisonError::into_inner) = Some(parts);
+            *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = Some(rows);
+        }
+        written
     }
 
     /// Drops the changes.
-    fn discard(&self) {
-        drop(self.take());
+    fn discard(&self, py: Python<'_>) {
+        for (_, batch) in self.take().map(|(parts, _)| parts).unwrap_or_default() {
+            batch.bind(py).get().end();
+        }
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -189,7 +229,7 @@ impl FolderWrite {
         if error.is_none() && is_open {
             return self.commit(py).map(drop);
         }
-        self.discard();
+        self.discard(py);
         Ok(())
     }
 

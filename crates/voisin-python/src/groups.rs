@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use voisin::Result;
 
+use crate::arguments::objects;
 use crate::asked::Asked;
 use crate::conditions::value;
 use crate::facts;
@@ -11,6 +12,7 @@ use crate::found::hits;
 use crate::names::Name;
 use crate::query::{PyQuery, each, with_components};
 use crate::searched::{Owned, Start};
+use crate::texts::text_of;
 use crate::vectors::Raw;
 use crate::watch::Watch;
 use crate::whole;
@@ -49,14 +51,14 @@ impl PyQuery {
     fn groups<'py>(
         &self,
         vector: &Bound<'py, PyAny>,
-        by: &Bound<'py, PyAny>,
+        #[pyo3(from_py_with = objects::by)] by: Bound<'py, PyAny>,
         #[pyo3(from_py_with = whole::per_group)] per_group: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = vector.py();
         let (given, watch) = (self.one(vector)?, self.watch());
         let of = Grouping { raw: given.raw(), dimensions: self.shape().dimensions, per_group };
         let field = by.cast::<pyo3::types::PyString>().ok();
-        let field = field.map(|name| name.to_str()).transpose()?;
+        let field = field.map(|name| text_of(name, "InvalidParameter", "by")).transpose()?;
         each!(self, py, (searched, asked) => match field {
             Some(field) => of.by_field(py, searched, asked, field, &watch),
             None => of.by_function(py, searched, asked, by.as_unbound(), &watch),

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use voisin::AnyIndex;
 
+use crate::arguments::{flags, objects, reals};
 use crate::asked::{self, Asked, Options};
 use crate::errors::refused;
 use crate::held::{Held, each_held};
@@ -51,6 +52,8 @@ with_block!(Searcher);
 #[pyclass(module = "voisin", subclass, frozen)]
 pub(crate) struct Searcher {
     held: RwLock<Option<Held>>,
+    /// What a tenant is one of: it is closed with that.
+    of: Option<Py<Searcher>>,
     shape: Shape,
     metric: &'static str,
     id_type: &'static str,
@@ -67,13 +70,18 @@ impl Searcher {
             AnyIndex::Uuids(_) => "uuid",
         };
         let (metric, held) = (index.metric(), RwLock::new(Some(index.clone().into())));
-        Self { held, shape, metric, id_type }
+        Self { held, of: None, shape, metric, id_type }
     }
 
     /// The same for a snapshot of it.
     pub(crate) fn at(&self, held: Held) -> Self {
         let Self { shape, metric, id_type, .. } = *self;
-        Self { held: RwLock::new(Some(held)), shape, metric, id_type }
+        Self { held: RwLock::new(Some(held)), of: None, shape, metric, id_type }
+    }
+
+    /// The same for a tenant of what `of` searches.
+    pub(crate) fn tenant_at(of: &Bound<'_, Self>, held: Held) -> Self {
+        Self { of: Some(of.clone().unbind()), ..of.get().at(held) }
     }
 
     /// What is searched: a reference of this call's, so that it can be closed meanwhile.
@@ -81,6 +89,9 @@ impl Searcher {
     /// # Errors
     /// `Closed`.
     pub(crate) fn held(&self, py: Python<'_>) -> PyResult<Held> {
+        if self.of.as_ref().is_some_and(|of| of.get().is_closed()) {
+            return Err(closed(py));
+        }
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         held.clone().ok_or_else(|| closed(py))
     }
@@ -98,7 +109,8 @@ impl Searcher {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.held.read().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.of.as_ref().is_some_and(|of| of.get().is_closed())
+            || self.held.read().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 }
 
@@ -130,16 +142,17 @@ impl Searcher {
         self.id_type
     }
 
-    /// Closes the index, or lets go of the commit of a snapshot. Later calls raise `Closed`; calls
-    /// in progress end as usual. The files are closed when all handles and snapshots of the process
-    /// are.
+    /// Closes the index, or lets go of the commit of a snapshot. Later calls raise `Closed`, also
+    /// those of its tenants, queries and batches; calls in progress end as usual. Snapshots and
+    /// pages of an index that is closed keep their commit until they are closed or dropped, and the
+    /// files are closed when all handles and snapshots of the process are.
     fn close(&self, py: Python<'_>) {
         let held = self.held.write().unwrap_or_else(PoisonError::into_inner).take();
         // The last one closes the files.
         py.detach(|| drop(held));
     }
 
-    /// Whether `close` was called.
+    /// Whether `close` was called, or that of what a tenant is one of.
     #[getter]
     fn closed(&self) -> bool {
         self.is_closed()
@@ -198,20 +211,20 @@ impl Searcher {
         vector: &Bound<'py, PyAny>,
         #[pyo3(from_py_with = whole::k)] k: usize,
         #[pyo3(from_py_with = whole::ef)] ef: Option<usize>,
-        recall: Option<f64>,
-        exact: Option<bool>,
+        #[pyo3(from_py_with = reals::recall)] recall: Option<f64>,
+        #[pyo3(from_py_with = flags::exact)] exact: Option<bool>,
         #[pyo3(from_py_with = texts::kind)] kind: Option<String>,
         #[pyo3(from_py_with = whole::nprobe)] nprobe: Option<usize>,
         #[pyo3(from_py_with = texts::parameters)] parameters: Option<String>,
         filter: Option<Bound<'py, PyAny>>,
         exclude: Option<Bound<'py, PyAny>>,
         #[pyo3(from_py_with = texts::prefix)] prefix: Option<String>,
-        radius: Option<f32>,
-        vectors: bool,
-        records: bool,
-        deadline: Option<f64>,
-        codes: bool,
-        cancel: Option<&CancelToken>,
+        #[pyo3(from_py_with = reals::radius_if)] radius: Option<f32>,
+        #[pyo3(from_py_with = flags::vectors)] vectors: bool,
+        #[pyo3(from_py_with = flags::records)] records: bool,
+        #[pyo3(from_py_with = reals::deadline)] deadline: Option<f64>,
+        #[pyo3(from_py_with = flags::codes)] codes: bool,
+        #[pyo3(from_py_with = objects::cancel)] cancel: Option<Bound<'py, CancelToken>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = vector.py();
         let given = queried(vector, self.shape)?;
@@ -232,7 +245,7 @@ impl Searcher {
             deadline,
             codes,
         };
-        let (given, watch) = ((&given, self.shape.dimensions), Watch::new(cancel));
+        let (given, watch) = ((&given, self.shape.dimensions), Watch::of(&cancel));
         each_held!(&self.held(py)?, held => {
             asked::search(py, held, &Asked::new(py, options)?, given, &watch)
         })
@@ -260,20 +273,20 @@ impl Searcher {
         id: &Bound<'py, PyAny>,
         #[pyo3(from_py_with = whole::k)] k: usize,
         #[pyo3(from_py_with = whole::ef)] ef: Option<usize>,
-        recall: Option<f64>,
-        exact: Option<bool>,
+        #[pyo3(from_py_with = reals::recall)] recall: Option<f64>,
+        #[pyo3(from_py_with = flags::exact)] exact: Option<bool>,
         #[pyo3(from_py_with = texts::kind)] kind: Option<String>,
         #[pyo3(from_py_with = whole::nprobe)] nprobe: Option<usize>,
         #[pyo3(from_py_with = texts::parameters)] parameters: Option<String>,
         filter: Option<Bound<'py, PyAny>>,
         exclude: Option<Bound<'py, PyAny>>,
         #[pyo3(from_py_with = texts::prefix)] prefix: Option<String>,
-        radius: Option<f32>,
-        vectors: bool,
-        records: bool,
-        deadline: Option<f64>,
-        codes: bool,
-        cancel: Option<&CancelToken>,
+        #[pyo3(from_py_with = reals::radius_if)] radius: Option<f32>,
+        #[pyo3(from_py_with = flags::vectors)] vectors: bool,
+        #[pyo3(from_py_with = flags::records)] records: bool,
+        #[pyo3(from_py_with = reals::deadline)] deadline: Option<f64>,
+        #[pyo3(from_py_with = flags::codes)] codes: bool,
+        #[pyo3(from_py_with = objects::cancel)] cancel: Option<Bound<'py, CancelToken>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = id.py();
         let options = Options {
@@ -293,7 +306,7 @@ impl Searcher {
             deadline,
             codes,
         };
-        let watch = Watch::new(cancel);
+        let watch = Watch::of(&cancel);
         each_held!(&self.held(py)?, held => {
             asked::similar(py, held, &Asked::new(py, options)?, id, &watch)
         })
@@ -311,20 +324,20 @@ impl Searcher {
         slf: &Bound<'_, Self>,
         #[pyo3(from_py_with = whole::k)] k: usize,
         #[pyo3(from_py_with = whole::ef)] ef: Option<usize>,
-        recall: Option<f64>,
-        exact: Option<bool>,
+        #[pyo3(from_py_with = reals::recall)] recall: Option<f64>,
+        #[pyo3(from_py_with = flags::exact)] exact: Option<bool>,
         #[pyo3(from_py_with = texts::kind)] kind: Option<String>,
         #[pyo3(from_py_with = whole::nprobe)] nprobe: Option<usize>,
         #[pyo3(from_py_with = texts::parameters)] parameters: Option<String>,
         filter: Option<Bound<'_, PyAny>>,
         exclude: Option<Bound<'_, PyAny>>,
         #[pyo3(from_py_with = texts::prefix)] prefix: Option<String>,
-        radius: Option<f32>,
-        vectors: bool,
-        records: bool,
-        deadline: Option<f64>,
-        codes: bool,
-        cancel: Option<Py<CancelToken>>,
+        #[pyo3(from_py_with = reals::radius_if)] radius: Option<f32>,
+        #[pyo3(from_py_with = flags::vectors)] vectors: bool,
+        #[pyo3(from_py_with = flags::records)] records: bool,
+        #[pyo3(from_py_with = reals::deadline)] deadline: Option<f64>,
+        #[pyo3(from_py_with = flags::codes)] codes: bool,
+        #[pyo3(from_py_with = objects::cancel)] cancel: Option<Bound<'_, CancelToken>>,
     ) -> PyResult<PyQuery> {
         let options = Options {
             k,
@@ -343,7 +356,7 @@ impl Searcher {
             deadline,
             codes,
         };
-        PyQuery::new(slf, options, cancel)
+        PyQuery::new(slf, options, cancel.map(Bound::unbind))
     }
 
     /// As `search`, awaited: it runs in a thread of asyncio's default executor. Cancelling the task

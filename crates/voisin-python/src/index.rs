@@ -7,12 +7,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use voisin::AnyIndex;
 
+use crate::arguments::{flags, objects, paths, reals};
 use crate::batch::PyBatch;
 use crate::conditions::condition;
 use crate::handle::Searcher;
 use crate::held::Held;
 use crate::load::{Load, load};
 use crate::settings::{self, Settings};
+use crate::texts;
 use crate::vectors::Shape;
 use crate::watch::{CancelToken, detached, detached_write, seconds};
 use crate::whole;
@@ -142,7 +144,7 @@ impl Index {
         ids: &Bound<'_, PyAny>,
         vectors: &Bound<'_, PyAny>,
         records: Option<&Bound<'_, PyAny>>,
-        link: bool,
+        #[pyo3(from_py_with = flags::link)] link: bool,
     ) -> PyResult<()> {
         let shape = searcher(slf).shape();
         each_index!(slf, index => put(index, ids, Ok, (vectors, records), shape, (link, false)))
@@ -159,7 +161,7 @@ impl Index {
         ids: &Bound<'_, PyAny>,
         vectors: &Bound<'_, PyAny>,
         records: Option<&Bound<'_, PyAny>>,
-        link: bool,
+        #[pyo3(from_py_with = flags::link)] link: bool,
     ) -> PyResult<()> {
         let shape = searcher(slf).shape();
         each_index!(slf, index => put(index, ids, Ok, (vectors, records), shape, (link, true)))
@@ -227,7 +229,11 @@ impl Index {
     ///
     /// Raises:
     ///     InvalidRecord: there is a record that does not fit; nothing has changed.
-    fn add_field(slf: &Bound<'_, Self>, name: &str, r#type: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn add_field(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = texts::required::name)] name: &str,
+        r#type: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         let field = settings::field(name, r#type)?;
         each_index!(slf, index => {
             detached_write(slf.py(), || index.write(|batch| batch.add_field(field.clone())))
@@ -238,7 +244,10 @@ impl Index {
     ///
     /// Raises:
     ///     UnknownField: there is no such field.
-    fn drop_field(slf: &Bound<'_, Self>, name: &str) -> PyResult<()> {
+    fn drop_field(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = texts::required::name)] name: &str,
+    ) -> PyResult<()> {
         each_index!(slf, index => {
             detached_write(slf.py(), || index.write(|batch| batch.drop_field(name)))
         })
@@ -273,7 +282,11 @@ impl Index {
     /// `Batch`. `link` is as for `add`. `timeout` bounds, in seconds, how long the commit waits for
     /// other writers; without it, it waits until they have ended.
     #[pyo3(signature = (*, link = true, timeout = None))]
-    fn batch(slf: &Bound<'_, Self>, link: bool, timeout: Option<f64>) -> PyResult<PyBatch> {
+    fn batch(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = flags::link)] link: bool,
+        #[pyo3(from_py_with = reals::timeout)] timeout: Option<f64>,
+    ) -> PyResult<PyBatch> {
         held(slf)?;
         let patience = seconds(slf.py(), "timeout", timeout)?;
         Ok(PyBatch::new(slf.clone().unbind(), link, patience))
@@ -320,15 +333,15 @@ impl Index {
         slf: &Bound<'py, Self>,
         data: &Bound<'py, PyAny>,
         ids: Option<Bound<'py, PyAny>>,
-        vectors: Option<String>,
+        #[pyo3(from_py_with = texts::vectors)] vectors: Option<String>,
         records: Option<Bound<'py, PyAny>>,
-        progress: Option<Bound<'py, PyAny>>,
-        optimize: bool,
+        #[pyo3(from_py_with = objects::progress)] progress: Option<Bound<'py, PyAny>>,
+        #[pyo3(from_py_with = flags::optimize)] optimize: bool,
         #[pyo3(from_py_with = whole::commit_every)] commit_every: Option<u64>,
         #[pyo3(from_py_with = whole::memory)] memory: Option<u64>,
-        temp_dir: Option<PathBuf>,
+        #[pyo3(from_py_with = paths::temp_dir)] temp_dir: Option<PathBuf>,
         #[pyo3(from_py_with = whole::threads)] threads: usize,
-        cancel: Option<&CancelToken>,
+        #[pyo3(from_py_with = objects::cancel)] cancel: Option<Bound<'py, CancelToken>>,
     ) -> PyResult<u64> {
         let shape = searcher(slf).shape();
         let options = Load { progress, optimize, commit_every, memory, temp_dir, threads, cancel };

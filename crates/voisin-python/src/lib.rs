@@ -16,7 +16,8 @@
 //! | `copies` | copies of items of one index in another |
 //! | `vectors`, `names`, `records` | arrays of vectors, ids, and records, from and to Python |
 //! | `conditions`, `condition_tree`, `filters` | conditions on fields; kept sets of items |
-//! | `settings`, `whole`, `texts`, `facts` | options to open with; numbers; text; statistics |
+//! | `settings`, `facts` | options to open with; statistics |
+//! | `arguments`, `whole`, `texts` | arguments: flags, numbers, paths; whole numbers; text |
 //! | `watch` | signals and cancellation, and how calls detach from the interpreter |
 //! | `errors` | errors as exceptions |
 //! | `command`, `report` | the command `voisin`, and its report for notebooks |
@@ -25,6 +26,7 @@
 //! sources of loads, JSON, the operators of fields, asyncio. Its `_voisin.pyi` says the types of
 //! everything here, and `stubtest` compares both.
 
+mod arguments;
 mod asked;
 mod batch;
 mod batch_tenant;
@@ -68,6 +70,7 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
+use crate::arguments::paths;
 use crate::watch::{detached, detached_write};
 
 /// Lists the indexes in a folder, or in any environment of LMDB: a list of `Inspected`. It needs no
@@ -79,7 +82,10 @@ use crate::watch::{detached, detached_write};
 /// >>> [(found.name, found.metric, found.items) for found in voisin.inspect(folder)]
 /// [('notes', 'cosine', 1)]
 #[pyfunction]
-fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<Vec<Bound<'_, PyAny>>> {
+fn inspect(
+    py: Python<'_>,
+    #[pyo3(from_py_with = paths::path)] path: PathBuf,
+) -> PyResult<Vec<Bound<'_, PyAny>>> {
     let found = detached(py, || voisin::inspect(path))?;
     found.iter().map(|inspected| facts::inspected(py, inspected)).collect()
 }
@@ -99,7 +105,11 @@ fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<Vec<Bound<'_, PyAny>>> {
 /// ['new']
 #[pyfunction]
 #[pyo3(signature = (path, name = "main"))]
-fn remove_index(py: Python<'_>, path: PathBuf, name: &str) -> PyResult<()> {
+fn remove_index(
+    py: Python<'_>,
+    #[pyo3(from_py_with = paths::path)] path: PathBuf,
+    #[pyo3(from_py_with = texts::required::name)] name: &str,
+) -> PyResult<()> {
     detached_write(py, || voisin::remove_index(path, voisin::Options::default().name(name)))
 }
 
@@ -107,7 +117,10 @@ fn remove_index(py: Python<'_>, path: PathBuf, name: &str) -> PyResult<()> {
 /// contain. Returns what is wrong, in words; an empty list if LMDB's own pages are sound.
 /// `Index.check` does this, and verifies what is in the pages.
 #[pyfunction]
-fn verify_file(py: Python<'_>, path: PathBuf) -> PyResult<Vec<String>> {
+fn verify_file(
+    py: Python<'_>,
+    #[pyo3(from_py_with = paths::path)] path: PathBuf,
+) -> PyResult<Vec<String>> {
     let report = detached(py, || voisin::verify_file(path))?;
     Ok(report.findings.iter().map(ToString::to_string).collect())
 }

@@ -12,6 +12,7 @@ use pyo3::types::{PyBool, PyIterator};
 use voisin::codec::Component;
 use voisin::{AnyMetric, LoadPhase, LoadProgress, Loader};
 
+use crate::arguments::wrong_type;
 use crate::errors::refused;
 use crate::names::{Handle, Name};
 use crate::records::{self, Record};
@@ -25,14 +26,14 @@ const ROWS_AHEAD: usize = 256;
 const REPORT_MS: u64 = 100;
 
 /// The options of a load.
-pub(crate) struct Load<'a, 'py> {
+pub(crate) struct Load<'py> {
     pub(crate) progress: Option<Bound<'py, PyAny>>,
     pub(crate) optimize: bool,
     pub(crate) commit_every: Option<u64>,
     pub(crate) memory: Option<u64>,
     pub(crate) temp_dir: Option<PathBuf>,
     pub(crate) threads: usize,
-    pub(crate) cancel: Option<&'a CancelToken>,
+    pub(crate) cancel: Option<Bound<'py, CancelToken>>,
 }
 
 /// The ids, the column of vectors, and the records.
@@ -53,10 +54,10 @@ pub(crate) fn load<'py, K: Name + ?Sized>(
     data: &Bound<'py, PyAny>,
     (ids, vectors, records): Columns<'py>,
     shape: Shape,
-    options: Load<'_, 'py>,
+    options: Load<'py>,
 ) -> PyResult<u64> {
     let py = data.py();
-    let watch = Watch::new(options.cancel);
+    let watch = Watch::of(&options.cancel);
     let report = Report::new(options.progress.as_ref())?;
     static OPENED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let opened = OPENED.import(py, "voisin._sources", "opened")?;
@@ -79,7 +80,9 @@ pub(crate) fn load<'py, K: Name + ?Sized>(
             })
         }
         (None, Some(rows)) => {
-            let rows = rows.try_iter()?.unbind();
+            let accepted = "a matrix, the path of a file, a table, or an iterable of rows";
+            let wrong = |_| wrong_type(&rows, "data", accepted);
+            let rows = rows.try_iter().map_err(wrong)?.unbind();
             watch.write(py, || {
                 let loader = prepared
                     .loader(index)

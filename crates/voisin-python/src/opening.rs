@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use voisin::{AnyIndex, Error, Options};
 
+use crate::arguments::{flags, objects, paths, reals};
 use crate::errors::raised;
 use crate::index::Index;
 use crate::settings::{AskedCodes, Creation, Dtype, Kinds, Settings};
@@ -64,27 +65,27 @@ macro_rules! creates {
         #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
         pub(crate) fn $name(
             py: Python<'_>,
-            path: PathBuf,
+            #[pyo3(from_py_with = paths::path)] path: PathBuf,
             #[pyo3(from_py_with = whole::dimensions)] dimensions: usize,
-            metric: &str,
+            #[pyo3(from_py_with = texts::required::metric)] metric: &str,
             dtype: Option<Dtype>,
             ids: Option<Bound<'_, PyAny>>,
             codes: AskedCodes,
-            fields: Option<Bound<'_, PyDict>>,
+            #[pyo3(from_py_with = objects::fields)] fields: Option<Bound<'_, PyDict>>,
             kinds: Option<Kinds>,
             #[pyo3(from_py_with = texts::name)] name: Option<String>,
             #[pyo3(from_py_with = whole::m)] m: Option<usize>,
             #[pyo3(from_py_with = whole::m0)] m0: Option<usize>,
             #[pyo3(from_py_with = whole::ef_construction)] ef_construction: Option<usize>,
-            alpha: Option<f32>,
+            #[pyo3(from_py_with = reals::alpha)] alpha: Option<f32>,
             #[pyo3(from_py_with = whole::seed)] seed: Option<u64>,
             #[pyo3(from_py_with = whole::threads)] threads: usize,
             #[pyo3(from_py_with = whole::memory)] memory: Option<u64>,
-            temp_dir: Option<PathBuf>,
+            #[pyo3(from_py_with = paths::temp_dir)] temp_dir: Option<PathBuf>,
             #[pyo3(from_py_with = whole::map_size)] map_size: Option<u64>,
             #[pyo3(from_py_with = whole::max_readers)] max_readers: Option<u32>,
-            growth_wait: Option<f64>,
-            any_file_system: bool,
+            #[pyo3(from_py_with = reals::growth_wait)] growth_wait: Option<f64>,
+            #[pyo3(from_py_with = flags::any_file_system)] any_file_system: bool,
         ) -> PyResult<Py<Index>> {
             let creation = Creation {
                 dimensions,
@@ -199,16 +200,16 @@ creates! {
 #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
 pub(crate) fn open(
     py: Python<'_>,
-    path: PathBuf,
+    #[pyo3(from_py_with = paths::path)] path: PathBuf,
     #[pyo3(from_py_with = texts::name)] name: Option<String>,
-    read_only: bool,
+    #[pyo3(from_py_with = flags::read_only)] read_only: bool,
     #[pyo3(from_py_with = whole::threads)] threads: usize,
     #[pyo3(from_py_with = whole::memory)] memory: Option<u64>,
-    temp_dir: Option<PathBuf>,
+    #[pyo3(from_py_with = paths::temp_dir)] temp_dir: Option<PathBuf>,
     #[pyo3(from_py_with = whole::map_size)] map_size: Option<u64>,
     #[pyo3(from_py_with = whole::max_readers)] max_readers: Option<u32>,
-    growth_wait: Option<f64>,
-    any_file_system: bool,
+    #[pyo3(from_py_with = reals::growth_wait)] growth_wait: Option<f64>,
+    #[pyo3(from_py_with = flags::any_file_system)] any_file_system: bool,
 ) -> PyResult<Py<Index>> {
     let settings = Settings {
         name,

@@ -11,6 +11,7 @@ use crate::handle::closed;
 use crate::names::{Name, PagesOf};
 use crate::query::{PyQuery, each, with_components};
 use crate::searched::{At, Owned, Start};
+use crate::texts;
 use crate::watch::{CancelToken, Watch};
 
 /// Pages by whatever names items.
@@ -186,9 +187,13 @@ impl PyQuery {
     ///     PagesExpired: the index has changed since the first page of those. Pages of a snapshot
     ///         go on as long as it is held.
     #[pyo3(signature = (vector, *, after = None))]
-    fn pages(&self, vector: &Bound<'_, PyAny>, after: Option<&str>) -> PyResult<PyPages> {
+    fn pages(
+        &self,
+        vector: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = texts::after)] after: Option<String>,
+    ) -> PyResult<PyPages> {
         let (py, dimensions) = (vector.py(), self.shape().dimensions);
-        let (given, token, watch) = (self.one(vector)?, token(py, after)?, self.watch());
+        let (given, token, watch) = (self.one(vector)?, token(py, after.as_deref())?, self.watch());
         let components = (given.raw(), given.count());
         each!(self, py, (searched, asked) => {
             PyPages::start(py, searched, asked, &watch, self.cancel(py), |query| {

@@ -5,12 +5,13 @@
 use pyo3::prelude::*;
 use voisin::{Explanation, ItemId, Query, Result, Searched};
 
+use crate::arguments::{reals, wrong_type};
 use crate::asked::{self, Asked, Options, one};
 use crate::errors::{not_pickled, refused};
 use crate::facts;
 use crate::handle::Searcher;
 use crate::searched::{Owned, Start};
-use crate::vectors::{Given, Shape, queried};
+use crate::vectors::{Given, Shape, has_mask, queried};
 use crate::watch::{CancelToken, Watch};
 use crate::whole;
 
@@ -141,6 +142,21 @@ macro_rules! with_components {
 
 pub(crate) use with_components;
 
+/// The weights of vectors.
+///
+/// # Errors
+/// `InvalidType`, and `InvalidParameter` for masked ones, which would be NaN.
+fn weights_of(weights: &Bound<'_, PyAny>) -> PyResult<Vec<f32>> {
+    if has_mask(weights)? {
+        let message = "weights is an array with masked elements, which weigh nothing that is \
+                       known: give weights.filled(0.0), or leave their vectors out";
+        return Err(refused(weights.py(), "InvalidParameter", message));
+    }
+    let wrong = |_| wrong_type(weights, "weights", "a list of numbers");
+    let all = weights.try_iter().map_err(wrong)?;
+    all.map(|weight| reals::take(&weight?, "a weight").map(|weight| weight as f32)).collect()
+}
+
 /// Asks a question that has one answer.
 fn answered<'py, S: Start>(
     py: Python<'py>,
@@ -213,9 +229,7 @@ impl PyQuery {
         let given = self.many(vectors)?;
         let weights = match weights {
             None => vec![1.0; given.count()],
-            Some(weights) => {
-                weights.try_iter()?.map(|it| it?.extract::<f32>()).collect::<PyResult<Vec<_>>>()?
-            }
+            Some(weights) => weights_of(weights)?,
         };
         if weights.len() != given.count() {
             let (count, weights) = (given.count(), weights.len());
@@ -247,7 +261,7 @@ impl PyQuery {
     fn diverse<'py>(
         &self,
         vector: &Bound<'py, PyAny>,
-        relevance: f32,
+        #[pyo3(from_py_with = reals::relevance)] relevance: f32,
         #[pyo3(from_py_with = whole::among)] among: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, dimensions, watch) = (vector.py(), self.shape().dimensions, self.watch());
@@ -277,7 +291,7 @@ impl PyQuery {
     fn count_within<'py>(
         &self,
         vector: &Bound<'py, PyAny>,
-        radius: f32,
+        #[pyo3(from_py_with = reals::radius)] radius: f32,
         #[pyo3(from_py_with = whole::sample_if)] sample: Option<u32>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, dimensions, watch) = (vector.py(), self.shape().dimensions, self.watch());

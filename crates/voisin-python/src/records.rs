@@ -120,6 +120,25 @@ pub(crate) fn list<'py>(
     PyList::new(py, shown.collect::<PyResult<Vec<_>>>()?)
 }
 
+/// Rows whose number is known, by which a budget is judged. A load that ends before them fails.
+struct Counted<I> {
+    pairs: I,
+    left: usize,
+}
+
+impl<I: Iterator> Iterator for Counted<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        self.left = self.left.saturating_sub(1);
+        self.pairs.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, None)
+    }
+}
+
 /// The records of the rows of a load: an iterable, which is asked for some of them at a time, or
 /// none.
 pub(crate) struct Pull<'a> {
@@ -140,8 +159,8 @@ impl<'a> Pull<'a> {
         mut self,
         rows: impl Iterator<Item = T>,
     ) -> impl Iterator<Item = (T, Record)> {
-        let mut rows = rows.fuse();
-        std::iter::from_fn(move || {
+        let (left, mut rows) = (rows.size_hint().0, rows.fuse());
+        let pairs = std::iter::from_fn(move || {
             if self.is_over {
                 return None;
             }
@@ -155,7 +174,8 @@ impl<'a> Pull<'a> {
                 (Some(_), None) => self.fail("fewer records than rows"),
                 (None, Some(_)) => self.fail("more records than rows"),
             }
-        })
+        });
+        Counted { pairs, left }
     }
 
     fn next(&mut self) -> Option<Record> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
+use crate::arguments::{flags, objects, paths};
 use crate::held::Held;
 use crate::index::{Index, held};
 use crate::watch::{CancelToken, Watch};
@@ -27,7 +28,11 @@ impl PyReport {
     }
 
     /// Writes the report to a file, as an HTML page of its own. It replaces a file that is there.
-    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+    fn save(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = paths::path)] path: PathBuf,
+    ) -> PyResult<()> {
         // Python's own errors name the file.
         let path = py.import("pathlib")?.getattr("Path")?.call1((path,))?;
         path.call_method1("write_text", (self.html(), "utf-8")).map(drop)
@@ -61,10 +66,10 @@ impl Index {
     #[pyo3(signature = (*, recall = true, cancel = None))]
     fn report(
         slf: &Bound<'_, Self>,
-        recall: bool,
-        cancel: Option<&CancelToken>,
+        #[pyo3(from_py_with = flags::recall)] recall: bool,
+        #[pyo3(from_py_with = objects::cancel)] cancel: Option<Bound<'_, CancelToken>>,
     ) -> PyResult<PyReport> {
-        let (py, watch) = (slf.py(), Watch::new(cancel));
+        let (py, watch) = (slf.py(), Watch::of(&cancel));
         let index = held(slf)?.any().ok_or_else(|| crate::handle::closed(py))?;
         let described =
             watch.run(py, || voisin_cli::page::describe(&index, recall, &|| watch.is_over()))?;

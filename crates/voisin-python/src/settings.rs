@@ -7,9 +7,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyString, PyType};
 use voisin::{AnyType, Codes, Field, FieldType, Names, Options};
 
+use crate::arguments::wrong_type;
 use crate::asked::kind;
 use crate::errors::refused;
 use crate::names;
+use crate::texts;
 
 /// The settings of a handle, with which a copy of it is opened in another process.
 #[derive(Clone, Default)]
@@ -134,7 +136,7 @@ impl Creation<'_, '_> {
                 let message = format!(
                     "items cannot be named by {}: use int (or \"u32\"), \"u64\", str, \
                      bytes or uuid.UUID",
-                    ids.repr()?
+                    texts::shown(ids)
                 );
                 Err(refused(py, "InvalidParameter", &message))
             }
@@ -181,7 +183,8 @@ impl Creation<'_, '_> {
             options = options.kinds(kinds.collect::<PyResult<Vec<_>>>()?);
         }
         if let Some(fields) = &self.fields {
-            let fields = fields.iter().map(|(name, of)| field(&name.extract::<String>()?, &of));
+            let fields =
+                fields.iter().map(|(name, of)| field(texts::take(&name, "a name of fields")?, &of));
             options = options.fields(fields.collect::<PyResult<Vec<_>>>()?);
         }
         Ok(options)
@@ -226,7 +229,7 @@ pub(crate) fn field(name: &str, of: &Bound<'_, PyAny>) -> PyResult<Field> {
             let message = format!(
                 "the field {name:?} cannot be of {}: use \"keyword\" (or str), \"integer\" (int), \
                  \"float\", \"timestamp\" or \"bool\"",
-                of.repr()?
+                texts::shown(of)
             );
             Err(refused(py, "InvalidParameter", &message))
         }
@@ -240,11 +243,12 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Dtype {
     type Error = PyErr;
 
     fn extract(asked: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(name) = asked.extract::<String>() {
-            return Ok(Self(name));
+        if asked.is_instance_of::<PyString>() {
+            return texts::take(&asked, "dtype").map(|name| Self(name.to_owned()));
         }
-        let dtype = asked.py().import("numpy")?.getattr("dtype")?.call1((asked,))?;
-        Ok(Self(dtype.getattr("name")?.extract()?))
+        let dtype = asked.py().import("numpy")?.getattr("dtype")?.call1((asked,));
+        let wrong = |_| wrong_type(&asked, "dtype", "a str, or a type of numpy");
+        Ok(Self(dtype.map_err(wrong)?.getattr("name")?.extract()?))
     }
 }
 
@@ -255,10 +259,13 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Kinds {
     type Error = PyErr;
 
     fn extract(asked: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        match asked.extract::<String>() {
-            Ok(name) => Ok(Self(vec![name])),
-            Err(_) => asked.extract().map(Self),
+        let name =
+            |name: &Bound<'_, PyAny>| texts::take(name, "a name of kinds").map(str::to_owned);
+        if asked.is_instance_of::<PyString>() {
+            return Ok(Self(vec![name(&asked)?]));
         }
+        let all = asked.try_iter().map_err(|_| wrong_type(&asked, "kinds", "a list of names"))?;
+        all.map(|one| name(&one?)).collect::<PyResult<_>>().map(Self)
     }
 }
 
@@ -282,13 +289,13 @@ impl<'a, 'py> FromPyObject<'a, 'py> for AskedCodes {
         }
         if asked.is_instance_of::<PyBool>() {
             // It would be a number.
-            return Ok(Self::Other(asked.repr()?.to_string()));
+            return Ok(Self::Other(texts::shown(&asked)));
         }
         Ok(match (asked.extract::<&str>(), asked.extract::<usize>()) {
             (Ok("auto"), _) => Self::Auto,
             (Ok("fast"), _) => Self::Fast,
             (_, Ok(bits)) => Self::Bits(bits),
-            _ => Self::Other(asked.repr()?.to_string()),
+            _ => Self::Other(texts::shown(&asked)),
         })
     }
 }

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList};
 use voisin::FieldValue;
 
+use crate::arguments::flags;
 use crate::asked;
 use crate::conditions::{PyCondition, condition, value};
 use crate::errors::refused;
@@ -15,6 +16,7 @@ use crate::names::Name;
 use crate::records::{self, Record};
 use crate::searched::{Start, Stored};
 use crate::settings;
+use crate::texts;
 use crate::watch::detached;
 
 #[pymethods]
@@ -126,7 +128,11 @@ impl Searcher {
     /// >>> index.get_record(7, raw=True)
     /// b'{"title":"Rain in Lyon"}'
     #[pyo3(signature = (id, *, raw = false))]
-    fn get_record<'py>(&self, id: &Bound<'py, PyAny>, raw: bool) -> PyResult<Bound<'py, PyAny>> {
+    fn get_record<'py>(
+        &self,
+        id: &Bound<'py, PyAny>,
+        #[pyo3(from_py_with = flags::raw)] raw: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
         fn record<S: Start>(searched: &S, id: &Bound<'_, PyAny>) -> PyResult<Record> {
             let name = S::Key::take_one(id)?;
             detached(id.py(), || Stored::record(&searched.now()?, &name))
@@ -141,7 +147,11 @@ impl Searcher {
 
     /// The records of many items of one commit, in a list: see `get_record`.
     #[pyo3(signature = (ids, *, raw = false))]
-    fn get_records<'py>(&self, ids: &Bound<'py, PyAny>, raw: bool) -> PyResult<Bound<'py, PyList>> {
+    fn get_records<'py>(
+        &self,
+        ids: &Bound<'py, PyAny>,
+        #[pyo3(from_py_with = flags::raw)] raw: bool,
+    ) -> PyResult<Bound<'py, PyList>> {
         fn records<S: Start>(searched: &S, ids: &Bound<'_, PyAny>) -> PyResult<Vec<Record>> {
             let names = S::Key::take(ids)?;
             detached(ids.py(), || {
@@ -202,7 +212,7 @@ impl Searcher {
     fn facet<'py>(
         &self,
         py: Python<'py>,
-        field: &str,
+        #[pyo3(from_py_with = texts::required::field)] field: &str,
         filter: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let filter = filter.map(condition).transpose()?;

@@ -2,15 +2,16 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use voisin::heed;
 use voisin::heed::types::Bytes;
 use voisin::{Error, FolderSnapshot};
 
+use crate::arguments::wrong_type;
 use crate::errors::{not_pickled, refused};
 use crate::folder::{HeldFolder, look};
+use crate::texts::{shown, text_of};
 use crate::watch::detached;
 
 /// A table, opened.
@@ -22,14 +23,13 @@ const MAX_KEY_BYTES: usize = 511;
 /// Bytes, or the UTF-8 of a string.
 fn bytes(given: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<u8>> {
     if let Ok(text) = given.cast::<PyString>() {
-        return Ok(text.to_str()?.as_bytes().to_vec());
+        return Ok(text_of(text, "InvalidParameter", what)?.as_bytes().to_vec());
     }
-    given.extract::<Vec<u8>>().ok().filter(|_| is_buffer(given)).ok_or_else(|| {
-        let kind = given.get_type();
-        let kind = kind.name().map_or_else(|_| "this".to_owned(), |name| name.to_string());
-        let message = format!("the {what} of a table is {kind}: give bytes or str");
-        refused(given.py(), "InvalidParameter", &message)
-    })
+    given
+        .extract::<Vec<u8>>()
+        .ok()
+        .filter(|_| is_buffer(given))
+        .ok_or_else(|| wrong_type(given, &format!("the {what} of a table"), "bytes or str"))
 }
 
 /// Whether this is bytes, and no list of numbers.
@@ -114,7 +114,7 @@ impl Table {
         &self.name
     }
 
-    /// The value of a key; `default` if there is none.
+    /// The value of a key, a `str` or bytes; `default` if there is none.
     #[pyo3(signature = (key, default = None))]
     fn get<'py>(
         &self,
@@ -128,7 +128,14 @@ impl Table {
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         match self.value(key)? {
             Some(value) => Ok(PyBytes::new(key.py(), &value)),
-            None => Err(PyKeyError::new_err(key.clone().unbind())),
+            None => {
+                let message = format!(
+                    "the table {:?} has no key {}: set it first, or use get, which returns None",
+                    self.name,
+                    shown(key)
+                );
+                Err(refused(key.py(), "MissingKey", &message))
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use voisin::{PrefixedKey, Result};
 
+use crate::arguments::{flags, objects};
 use crate::conditions::is_condition;
 use crate::errors::{not_pickled, raised, refused};
 use crate::handle::Searcher;
@@ -22,7 +23,7 @@ use crate::write::{delete, put, set};
 /// It is searched and read as an index is, by the same methods; `facet` is for indexes only. It
 /// exists while it has items, and costs nothing beside these: no file, no memory, no reader. Keep
 /// the object for several searches of a tenant of many thousand items, as it remembers which ones
-/// these are.
+/// these are. It is closed with the index or the snapshot that it is of.
 ///
 /// >>> import tempfile, voisin
 /// >>> index = voisin.create(tempfile.mkdtemp(), 2, ids=str)
@@ -128,10 +129,10 @@ impl Searcher {
     /// Args:
     ///     name: of the type of the ids, 1 to 476 bytes. It takes room from the ids of the tenant:
     ///         of 480 bytes, its length and 3.
-    fn tenant<'py>(&self, name: &Bound<'py, PyAny>) -> PyResult<Py<PyTenant>> {
-        let (held, py) = (self.tenant_held(name)?, name.py());
-        let name = name.clone().unbind();
-        Py::new(py, PyClassInitializer::from(self.at(held)).add_subclass(PyTenant { name }))
+    fn tenant(slf: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<Py<PyTenant>> {
+        let held = slf.get().tenant_held(name)?;
+        let base = PyClassInitializer::from(Self::tenant_at(slf, held));
+        Py::new(slf.py(), base.add_subclass(PyTenant { name: name.clone().unbind() }))
     }
 
     /// The names of all tenants, in the order of their bytes: one lookup for each. See `tenant`.
@@ -222,11 +223,11 @@ impl PyIndex {
     fn move_tenant<'py>(
         slf: &Bound<'py, Self>,
         name: &Bound<'py, PyAny>,
-        target: &Bound<'py, Self>,
+        #[pyo3(from_py_with = objects::target)] target: Bound<'py, Self>,
         new: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<u64> {
         let (py, new) = (slf.py(), new.unwrap_or(name));
-        match (&index::held(slf)?, &index::held(target)?) {
+        match (&index::held(slf)?, &index::held(&target)?) {
             (Held::Texts(index), Held::Texts(target)) => {
                 let [name, new] = [<str as Name>::take_one(name)?, <str as Name>::take_one(new)?];
                 detached(py, || index.move_tenant(&name, target, &new))
@@ -237,7 +238,7 @@ impl PyIndex {
             }
             (Held::Texts(_) | Held::Bytes(_), _) => {
                 let (here, there) =
-                    (index::searcher(slf).id_type(), index::searcher(target).id_type());
+                    (index::searcher(slf).id_type(), index::searcher(&target).id_type());
                 let message = format!(
                     "the items of one index are named by {here}, and those of the other by \
                      {there}: create one with the same type of ids"
@@ -311,7 +312,7 @@ impl PyTenant {
         ids: &Bound<'_, PyAny>,
         vectors: &Bound<'_, PyAny>,
         records: Option<&Bound<'_, PyAny>>,
-        link: bool,
+        #[pyo3(from_py_with = flags::link)] link: bool,
     ) -> PyResult<()> {
         let shape = slf.as_super().get().shape();
         each_tenant!(slf, (tenant, named) => {

@@ -8,6 +8,7 @@ use pyo3::types::PyList;
 use voisin::codec::Component;
 use voisin::{AnyMetric, Batch, Error};
 
+use crate::arguments::{flags, reals};
 use crate::errors::raised;
 use crate::found::hit;
 use crate::index::{Index, each_index, searcher};
@@ -128,10 +129,10 @@ impl Index {
         ids: &Bound<'py, PyAny>,
         vectors: &Bound<'py, PyAny>,
         records: Option<&Bound<'py, PyAny>>,
-        radius: f32,
-        replace: bool,
-        approximate: bool,
-        link: bool,
+        #[pyo3(from_py_with = reals::radius)] radius: f32,
+        #[pyo3(from_py_with = flags::replace)] replace: bool,
+        #[pyo3(from_py_with = flags::approximate)] approximate: bool,
+        #[pyo3(from_py_with = flags::link)] link: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let given = given(vectors, searcher(slf).shape())?;
         let records = records::take_for(records, &given)?;

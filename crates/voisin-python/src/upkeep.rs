@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
+use crate::arguments::{objects, paths};
 use crate::asked;
 use crate::conditions::condition;
 use crate::errors::not_pickled;
@@ -16,6 +17,7 @@ use crate::held::Held;
 use crate::index::{Index, each_index, held, searcher};
 use crate::names::{Handle, Name};
 use crate::settings::AskedCodes;
+use crate::texts;
 use crate::vectors::{Raw, given};
 use crate::watch::{CancelToken, Watch, detached, detached_write};
 use crate::write::{Deleted, one_of, some_names};
@@ -25,8 +27,11 @@ impl Index {
     /// Links all pending items, those of `add(link=False)` and of interrupted loads, in rounds,
     /// each of which is committed; others can write meanwhile. Returns how many were linked.
     #[pyo3(signature = (*, cancel = None))]
-    fn link(slf: &Bound<'_, Self>, cancel: Option<&CancelToken>) -> PyResult<u64> {
-        let watch = Watch::new(cancel);
+    fn link(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = objects::cancel)] cancel: Option<Bound<'_, CancelToken>>,
+    ) -> PyResult<u64> {
+        let watch = Watch::of(&cancel);
         each_index!(slf, index => {
             watch.write(slf.py(), || index.loader().cancel(|| watch.is_over()).resume())
         })
@@ -35,7 +40,10 @@ impl Index {
     /// Compacts the index: orders items so that near ones are near on disk, trains and encodes the
     /// codes anew. Worth it for a large index that changes little afterwards.
     #[pyo3(signature = (*, cancel = None))]
-    fn optimize(slf: &Bound<'_, Self>, cancel: Option<&CancelToken>) -> PyResult<()> {
+    fn optimize(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = objects::cancel)] cancel: Option<Bound<'_, CancelToken>>,
+    ) -> PyResult<()> {
         fn optimize<K: Name + ?Sized>(
             py: Python<'_>,
             index: &Handle<K>,
@@ -46,7 +54,7 @@ impl Index {
                 K::load::<f32, Vec<f32>>(&loader, std::iter::empty()).map(drop)
             })
         }
-        let watch = Watch::new(cancel);
+        let watch = Watch::of(&cancel);
         each_index!(slf, index => optimize(slf.py(), index, &watch))
     }
 
@@ -100,7 +108,10 @@ impl Index {
     /// >>> index = voisin.create(tempfile.mkdtemp(), 2, kinds=["flat"])
     /// >>> index.add_kind("hnsw"), index.kinds()
     /// (True, ['flat', 'hnsw'])
-    fn add_kind(slf: &Bound<'_, Self>, kind: &str) -> PyResult<bool> {
+    fn add_kind(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = texts::required::kind)] kind: &str,
+    ) -> PyResult<bool> {
         let (py, watch) = (slf.py(), Arc::new(Watch::new(None)));
         let kind = asked::kind(py, kind)?;
         each_index!(slf, index => watch.write(py, || {
@@ -117,7 +128,10 @@ impl Index {
     ///
     /// Raises:
     ///     InvalidParameter: for `"flat"`, which every index has.
-    fn drop_kind(slf: &Bound<'_, Self>, kind: &str) -> PyResult<bool> {
+    fn drop_kind(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = texts::required::kind)] kind: &str,
+    ) -> PyResult<bool> {
         let kind = asked::kind(slf.py(), kind)?;
         each_index!(slf, index => detached_write(slf.py(), || index.drop_kind(kind)))
     }
@@ -195,7 +209,10 @@ impl Index {
 
     /// Writes a compacted copy of all indexes of the folder to another folder, while others read
     /// and write. Returns its length in bytes. It cannot be interrupted.
-    fn copy_to(slf: &Bound<'_, Self>, path: PathBuf) -> PyResult<u64> {
+    fn copy_to(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = paths::path)] path: PathBuf,
+    ) -> PyResult<u64> {
         each_index!(slf, index => detached(slf.py(), || index.copy_to(&path)))
     }
 

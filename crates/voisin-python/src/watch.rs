@@ -110,6 +110,11 @@ impl Watch {
         }
     }
 
+    /// The watch of a call that was given a token, or none.
+    pub(crate) fn of(token: &Option<Bound<'_, CancelToken>>) -> Self {
+        Self::new(token.as_ref().map(Bound::get))
+    }
+
     /// The watch of a write that waits so long for other writers.
     pub(crate) fn patient(patience: Option<Duration>) -> Self {
         Self { patience, ..Self::new(None) }

@@ -1,9 +1,10 @@
 //! Whole numbers that a caller gives. What is negative, too small or too large is told by the name
-//! of its argument, which PyO3 does only for what is no number.
+//! of its argument, and so is what is no number.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt};
 
+use crate::arguments::wrong_type;
 use crate::errors::{refused, refused_value};
 
 /// A type of whole numbers from 0 on.
@@ -33,8 +34,7 @@ fn take<N: Whole>(given: &Bound<'_, PyAny>, name: &str, least: u64) -> PyResult<
     match given.extract::<u64>() {
         // True would be 1.
         Ok(_) if given.is_instance_of::<PyBool>() => {
-            let message = format!("{name} is {given}: use a whole number");
-            Err(refused(py, "InvalidParameter", &message))
+            Err(wrong_type(given, name, &format!("a whole number from {least} on")))
         }
         Ok(value) if value < least => {
             Err(refused_value(py, "InvalidParameter", &message(&value), value, Some(least)))
@@ -45,8 +45,7 @@ fn take<N: Whole>(given: &Bound<'_, PyAny>, name: &str, least: u64) -> PyResult<
         Err(_) if given.is_instance_of::<PyInt>() || given.hasattr("__index__")? => {
             Err(refused(py, "InvalidParameter", &message(given)))
         }
-        // PyO3 adds the name.
-        Err(error) => Err(error),
+        Err(_) => Err(wrong_type(given, name, &format!("a whole number from {least} on"))),
     }
 }
 

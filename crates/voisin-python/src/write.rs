@@ -1,6 +1,7 @@
 //! Changes: one write transaction for each call.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -72,10 +73,11 @@ pub(crate) fn write<K: Name + ?Sized>(
     changes: &[Change<'_, K>],
     links: bool,
 ) -> PyResult<u64> {
-    write_within(py, index, changes, (links, None))
+    write_within(py, index, changes, (links, None, &AtomicBool::new(false)))
 }
 
-/// The same, for as long as that waits for other writers.
+/// The same, for as long as that waits for other writers. `is_done` tells whether it was committed,
+/// which it can be although a signal ends the call.
 ///
 /// # Errors
 /// `WriteTimeout`.
@@ -83,11 +85,14 @@ pub(crate) fn write_within<K: Name + ?Sized>(
     py: Python<'_>,
     index: &Handle<K>,
     changes: &[Change<'_, K>],
-    (links, patience): (bool, Option<Duration>),
+    (links, patience, is_done): (bool, Option<Duration>, &AtomicBool),
 ) -> PyResult<u64> {
     let watch = Arc::new(Watch::patient(patience));
     let written = watch.write_any(py, || {
-        index.try_write(|batch| make_all(batch, changes, (links, index.dimensions()), &watch))
+        let how = (links, index.dimensions());
+        let written = index.try_write(|batch| make_all(batch, changes, how, &watch));
+        is_done.store(written.is_ok(), Ordering::Relaxed);
+        written
     })?;
     written.map_err(|failure| failure.raised(py, &watch))
 }

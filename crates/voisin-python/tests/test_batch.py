@@ -123,3 +123,70 @@ def test_a_tenant_in_a_batch_queues_what_the_batch_does(folder):
         assert held.get_records(names) == [{"n": 3}, None]
         assert (held.vectors(names) == [rows(2)[0], rows(1, seed=5)[0]]).all()
     assert len(index) == 4 and index.check() == []
+
+
+def test_a_batch_whose_commit_fails_can_be_committed_again(index):
+    """The remedy of a timeout is to try again, and a batch was over then."""
+    index.add(1, rows(1)[0])
+    is_held, may_end = threading.Event(), threading.Event()
+
+    def holds(record: object) -> None:
+        is_held.set()
+        may_end.wait(30)
+
+    index.set_record(1, {"n": 1})
+    index.add_field("n", int)
+    holder = threading.Thread(target=index.update_records, args=({"field": "n", "eq": 1}, holds))
+    batch = index.batch(timeout=0.0)
+    batch.add([2, 3], rows(2))
+    batch.delete(1)
+    holder.start()
+    assert is_held.wait(30)
+    try:
+        for _ in range(2):
+            with pytest.raises(voisin.WriteTimeout, match="within 0 s, .*: try again") as raised:
+                batch.commit()
+            assert raised.value.value == 0.0 and len(batch) == 2
+        with pytest.raises(voisin.WriteTimeout), index.batch(timeout=0.02) as late:
+            late.add(4, rows(1)[0])
+        # Calls are taken as before.
+        late.add(5, rows(1)[0])
+    finally:
+        may_end.set()
+        holder.join()
+    assert index.ids().tolist() == [1]
+    assert batch.commit() == 1 and late.commit() == 0
+    assert index.ids().tolist() == [2, 3, 4, 5]
+    for ended in (batch, late):
+        assert len(ended) == 0
+        with pytest.raises(voisin.Closed, match="committed or discarded"):
+            ended.commit()
+
+
+def test_a_batch_that_cannot_be_made_waits_until_it_can_or_is_discarded(index):
+    batch = index.batch()
+    batch.add(1, rows(1)[0])
+    batch.update(9, rows(1)[0])
+    for _ in range(2):
+        with pytest.raises(voisin.MissingItem):
+            batch.commit()
+    index.add(9, rows(1, seed=3)[0])
+    assert batch.commit() == 0 and index.ids().tolist() == [1, 9]
+    batch = index.batch()
+    batch.update(7, rows(1)[0])
+    with pytest.raises(voisin.MissingItem):
+        batch.commit()
+    batch.discard()
+    with pytest.raises(voisin.Closed):
+        batch.commit()
+
+
+def test_an_open_batch_holds_no_lock(index):
+    with index.batch() as batch:
+        batch.add(1, rows(1)[0])
+        # In the same thread, and at once.
+        index.batch(timeout=0.0).commit()
+        with index.batch(timeout=5.0) as other:
+            other.add(2, rows(1)[0])
+        assert index.ids().tolist() == [2]
+    assert index.ids().tolist() == [1, 2]

@@ -36,7 +36,7 @@ def test_every_kind_of_error_that_has_a_class_exists():
         )
     )
     assert {"DimensionMismatch", "MapBusy", "Cancelled"} <= known
-    made = {"InternalError", "AlreadyThere", "WriteTimeout"}
+    made = {"InternalError", "AlreadyThere", "WriteTimeout", "MissingFile"}
     unknown = set(errors._CLASSES) - known - ours - made
     assert not unknown
     assert ours <= set(errors._CLASSES)

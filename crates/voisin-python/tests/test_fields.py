@@ -4,6 +4,7 @@ import datetime
 import operator
 import pickle
 import random
+import re
 import sys
 from functools import reduce
 
@@ -433,3 +434,20 @@ def test_chains_are_one_list_whoever_has_combined_them():
         "and": [{"or": [a.to_dict(), b.to_dict()]}, {"or": [c.to_dict(), d.to_dict()]}]
     }
     assert (~(a & b) & c).to_dict()["and"][0] == {"not": {"and": [a.to_dict(), b.to_dict()]}}
+
+
+def test_one_text_is_not_the_values_of_isin():
+    tag = voisin.field("tag")
+    for wrong, shown in (("abc", "'abc'"), (b"abc", "b'abc'"), ({"a": 1}, "{'a': 1}"), (3, "3")):
+        told = re.escape(f"isin are {shown}, of type {type(wrong).__name__}: give a list, isin([")
+        with pytest.raises(voisin.InvalidType, match=told) as raised:
+            tag.isin(wrong)
+        assert isinstance(raised.value, TypeError)
+    for right in (["abc"], ("abc",), {"abc"}, iter(["abc"]), np.array(["abc"])):
+        assert tag.isin(right) == voisin.Condition({"field": "tag", "in": ["abc"]})
+
+
+def test_a_condition_has_members_with_names():
+    for wrong in ({1: "x"}, {"field": "n", "eq": 1, None: 2}, {"not": {True: []}}):
+        with pytest.raises(voisin.InvalidCondition, match="the key .* is of type"):
+            voisin.Condition(wrong)

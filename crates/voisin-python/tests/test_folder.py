@@ -77,7 +77,7 @@ def test_a_snapshot_reads_tables_that_the_process_has_not_opened(library, folder
     with library.write() as txn:
         txn.table("log")["k"] = "v"
     code = textwrap.dedent(
-        f'''
+        f"""
         import voisin
         with voisin.Folder({str(folder)!r}) as library, library.snapshot() as before:
             log, none = before.table("log"), before.table("none")
@@ -86,7 +86,7 @@ def test_a_snapshot_reads_tables_that_the_process_has_not_opened(library, folder
             library.table("later")
             assert before.table("later").items() == []
             assert library.snapshot().commit == before.commit + 1, "Folder.table creates"
-        '''
+        """
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -133,7 +133,7 @@ def test_tables_are_like_dicts_of_bytes(library):
     with library.write() as txn:
         with pytest.raises(voisin.InvalidParameter, match="value"):
             txn.table("t")["a"] = 7
-        with pytest.raises(voisin.InvalidParameter, match="7 is no index"):
+        with pytest.raises(voisin.InvalidParameter, match="index is 7, of type int"):
             txn[7]
     for name in ("voisin", "", "a\0b"):
         with pytest.raises(voisin.InvalidParameter):
@@ -182,3 +182,27 @@ def test_the_number_of_tables_is_an_option(tmp_path):
     assert done.stdout.strip() == "['main']", done.stderr
     done = subprocess.run([*run, "20"], capture_output=True, text=True)
     assert "max_databases" in done.stderr and done.returncode == 1
+
+
+def test_a_write_whose_commit_fails_can_be_committed_again(library):
+    txn = library.write()
+    txn["titles"].add("x", rows(1)[0])
+    txn["bodies"].update("nobody", rows(1, 3)[0])
+    txn.table("t")["k"] = b"v"
+    for _ in range(2):
+        with pytest.raises(voisin.MissingItem, match="nobody"):
+            txn.commit()
+    assert "x" not in library["titles"] and library.table("t").get("k") is None
+    assert len(txn["titles"]) == 1 and len(txn["bodies"]) == 1
+    library["bodies"].add("nobody", rows(1, 3, seed=5)[0])
+    assert txn.commit() == 0
+    assert "x" in library["titles"] and library.table("t")["k"] == b"v"
+    with pytest.raises(voisin.Closed):
+        txn.commit()
+
+
+def test_a_key_that_a_table_lacks_is_told_with_the_table(library):
+    for key in ("nope", b"nope"):
+        with pytest.raises(voisin.MissingKey, match='the table "t" has no key .*nope') as raised:
+            library.table("t")[key]
+        assert isinstance(raised.value, KeyError) and "use get" in raised.value.remedy

@@ -171,3 +171,40 @@ def test_rows_without_ids_are_numbered_unless_ids_are_strings(folder, tmp_path: 
     assert numbers.load(np.zeros((0, 4))) == 0
     with pytest.raises(voisin.CallerError):
         numbers.load(iter([(1, rows(1)[0])]), ids=[1])
+
+
+def test_a_budget_is_judged_before_anything_is_committed_and_the_least_that_is_named_suffices(
+    folder,
+):
+    """Rows that replace others take slots of their own, and codes take memory when they are first
+    made: both was found after parts of the load were committed."""
+    index = voisin.create(folder, 64, metric="euclidean", codes=8, m=4, ef_construction=16)
+    for seed in (1, 2):
+        for data in (rows(1500, 64, seed), zip(range(1500), rows(1500, 64, seed), strict=True)):
+            before = index.snapshot().commit
+            with pytest.raises(voisin.MemoryBudget) as raised:
+                index.load(data, memory=1)
+            least = raised.value.limit
+            assert index.snapshot().commit == before and least > 1_000_000
+        with pytest.raises(voisin.MemoryBudget):
+            index.load(rows(1500, 64, seed), memory=least - 1)
+        assert index.snapshot().commit == before
+        assert index.load(rows(1500, 64, seed), memory=least) == 1500
+        assert (len(index), index.pending, index.check()) == (1500, 0, [])
+    # What is there already takes nothing.
+    before = index.snapshot().commit
+    assert index.load(rows(1500, 64, 2), memory=least) == 1500
+    assert index.snapshot().commit == before
+
+
+def test_a_file_that_is_not_there_is_told(index, tmp_path):
+    for name in ("no.npy", "no.parquet", "no.pq"):
+        for path in (tmp_path / name, str(tmp_path / name)):
+            with pytest.raises(voisin.NotThere, match=f"there is no file '.*{name}' to load: give"):
+                index.load(path)
+    with pytest.raises(FileNotFoundError):  # as Python has it
+        index.load(tmp_path / "no.npy")
+    with pytest.raises(voisin.NotThere, match="there is no file"):
+        index.load("a\0.npy")
+    with pytest.raises(voisin.InvalidType, match="data is 3, of type int: give a matrix"):
+        index.load(3)

@@ -338,7 +338,7 @@ def test_a_batch_waits_for_another_writer_for_its_timeout(index, holder):
         for begin in (lambda: index.batch(timeout=0.2), lambda: folder.write(timeout=0.2)):
             write = begin()
             (write if isinstance(write, voisin.Batch) else write["main"]).add(7, rows(1)[0])
-            with pytest.raises(voisin.WriteTimeout, match="within 200ms.*: try again") as raised:
+            with pytest.raises(voisin.WriteTimeout, match="within 0.2 s.*: try again") as raised:
                 write.commit()
             error = raised.value
             assert isinstance(error, TimeoutError) and isinstance(error, voisin.OperatorError)

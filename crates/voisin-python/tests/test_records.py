@@ -357,3 +357,30 @@ def test_threads_and_other_processes_see_records_of_one_commit(index):
     thread.join()
     assert seen and all(len(turns) == 1 for turns in seen)
     assert pickle.loads(pickle.dumps(index)).get_record(3) == {"turn": 29}
+
+
+def test_keys_that_json_would_make_text_of_are_refused(folder):
+    """`{1: "x"}` came back as `{"1": "x"}`."""
+    index = voisin.create(folder, 4, ids=str)
+    index.add("a", rows(1)[0], {"n": 1})
+    for key in (1, 1.5, True, None, (1, 2)):
+        for record in ({key: "x"}, {"in": {key: "x"}}, {"in": [1, ({"x": {key: 1}},)]}):
+            told = f"the record .*{type(key).__name__}.*: give a dict with keys of str"
+            for call in (
+                lambda record: index.set_record("a", record),
+                lambda record: index.add("b", rows(1)[0], record),
+                lambda record: index.load(rows(2), ["b", "c"], records=[{}, record]),
+                lambda record: index.batch().set_record("a", record),
+            ):
+                with pytest.raises(voisin.InvalidRecord, match=told):
+                    call(record)
+    with pytest.raises(voisin.InvalidRecord, match="the key 1 is of type int"):
+        index.set_record("a", {"of numpy": np.array([{1: "x"}], dtype=object)})
+    # Not without end.
+    circle = {}
+    circle["in"] = circle
+    with pytest.raises(voisin.InvalidRecord, match="[Cc]ircular"):
+        index.set_record("a", circle)
+    assert index.ids().tolist() == ["a"] and index.get_record("a") == {"n": 1}
+    index.set_record("a", {np.str_("text"): {"": [{"x": ()}]}})
+    assert index.get_record("a") == {"text": {"": [{"x": []}]}}

@@ -258,3 +258,71 @@ def test_an_id_of_the_index_tells_whose_it_is(made):
     for wrong in (None, 7, uuid.uuid4(), [of("a")]):
         with pytest.raises(voisin.NamingMismatch, match="id is .*: give these"):
             voisin.tenant_of(wrong)
+
+
+def test_a_tenant_is_closed_with_its_index_and_a_snapshot_is_not(folder):
+    index = voisin.create(folder, 3, ids=str)
+    tenant = index.tenant("acme")
+    tenant.add("a", rows(1)[0])
+    snapshot, batch, query = index.snapshot(), index.batch(), tenant.query()
+    of_snapshot, queued = snapshot.tenant("acme"), batch.tenant("acme")
+    assert not tenant.closed
+    index.close()
+    assert tenant.closed and not snapshot.closed and not of_snapshot.closed
+    for call in (
+        lambda: tenant.search(rows(1)[0]),
+        lambda: tenant.add("b", rows(1)[0]),
+        lambda: tenant.delete("a"),
+        lambda: tenant.set_record("a", {}),
+        tenant.drop,
+        tenant.ids,
+        lambda: "a" in tenant,
+        lambda: len(tenant),
+        lambda: query.search(rows(1)[0]),
+        lambda: queued.add("b", rows(1)[0]),
+        lambda: batch.delete("a"),
+        batch.commit,
+        lambda: index.tenant("acme"),
+        index.tenants,
+    ):
+        with pytest.raises(voisin.Closed, match="has been closed: open it again"):
+            call()
+    # It keeps its commit, with all that is asked of it, until it is closed.
+    assert list(of_snapshot) == ["a"] and snapshot.tenants() == ["acme"]
+    snapshot.close()
+    assert of_snapshot.closed
+    for call in (of_snapshot.ids, snapshot.tenants):
+        with pytest.raises(voisin.Closed):
+            call()
+    with voisin.open(folder) as again:
+        assert list(again.tenant("acme")) == ["a"] and again.check() == []
+
+
+def test_a_kept_filter_is_a_set_of_ids_and_never_of_the_items_of_others(folder):
+    index = voisin.create(folder, 3, ids=str, fields={"tag": "keyword"})
+    one, two = index.tenant("one"), index.tenant("two")
+    one.add(["a", "b"], rows(2), [{"tag": "x"}] * 2)
+    two.add(["b", "c"], rows(2, seed=3), [{"tag": "x"}] * 2)
+    index.add(["a", "c"], rows(2, seed=5), [{"tag": "x"}] * 2)
+    other = voisin.create(folder, 3, ids=str, name="other", fields={"tag": "keyword"})
+    other.add(["a", "d"], rows(2, seed=7), [{"tag": "x"}] * 2)
+    spaces = {"one": one, "two": two, "other": other}
+    items = {name: set(space) for name, space in spaces.items()}
+    vector = rows(1, seed=9)[0]
+    whole = index.ids().tolist()
+    for maker in (one, two, other, index):
+        for kept, matches in (
+            (maker.filter(["a", "b"]), lambda id: id in ("a", "b")),
+            (maker.filter({"field": "tag", "eq": "x"}), lambda id: True),
+            (maker.filter(prefix="a"), lambda id: id.startswith("a")),
+            (maker.filter(whole), lambda id: id in ("a", "c")),
+        ):
+            # Also when it remembers what it was resolved to last.
+            for name in ("one", "one", "two", "one", "other", "two", "two", "other", "one"):
+                space, all_items = spaces[name], items[name]
+                among = {id for id in all_items if matches(id)}
+                assert set(space.search(vector, filter=kept).ids) == among
+                assert set(space.search(vector, exclude=kept).ids) == all_items - among
+                assert set(space.query(filter=kept, exact=True).search(vector).ids) == among
+    # In the index itself a tenant's filter is one of the index's own ids.
+    assert set(index.search(vector, filter=one.filter(["a", "b"])).ids) == {"a"}

@@ -122,6 +122,10 @@ impl<T: Component> Rows<T> {
         }
     }
 
+    pub(super) fn count(&self) -> u64 {
+        self.count as u64
+    }
+
     /// The bytes of the name, of the vector, and of the record of a row.
     fn parts(&self, row: usize) -> (&[u8], &[u8], Option<&[u8]>) {
         let bytes = self.map.bytes().get(self.start(row)..).unwrap_or_default();

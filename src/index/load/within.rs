@@ -4,7 +4,10 @@
 //! part by part: each part is one commit, after which its items can be found. Then they are linked
 //! in rounds (`rounds`). A row that the index has already, bit for bit, changes nothing. So a load
 //! that is repeated after a kill adds what is missing, in the same order and at the same slots, and
-//! goes on with the rounds where they were interrupted.
+//! goes on with the rounds where they were interrupted. The budget is judged before the first
+//! commit, by the slots that the index has after the last one (`slots`).
+
+use std::collections::HashSet;
 
 use super::estimate::Course;
 use super::ordered::{Rows, RowsFile};
@@ -18,6 +21,7 @@ use crate::index::filesystem::check_room;
 use crate::index::rounds::link_within;
 use crate::index::shared::Hooks;
 use crate::index::writes::Writes;
+use crate::store::edit::slots_after;
 use crate::store::open::read_meta;
 use crate::store::range::sample_for;
 
@@ -42,15 +46,20 @@ impl<D, K: ?Sized> Loader<'_, D, K> {
     ) -> Result<u64> {
         let (shared, course) = (&self.index.shared, Course::default());
         let dimensions = self.index.dimensions();
-        let (budget, slots) = {
+        let hinted = rows.size_hint().0 as u64;
+        let (budget, slots, most) = {
             let newest = shared.newest()?;
-            (shared.budget(Some(memory), newest.meta()), u64::from(newest.meta().slots))
+            let meta = newest.meta();
+            (shared.budget(Some(memory), meta), u64::from(meta.slots), slots_after(meta, hinted))
         };
         let Some(mut budget) = budget else { return Ok(0) };
         let (temp_dir, folder) = (self.temp_folder(), shared.env.folder());
         let row_bytes = (dimensions * size_of::<T>()) as u64;
-        let hinted = rows.size_hint().0 as u64;
-        budget.check(slots.max(hinted))?;
+        // Which rows replace others is known when they are read: the error names what suffices
+        // in any case. Where that is not known, either, they are read first.
+        if hinted > 0 && !self.optimize {
+            budget.check_naming(slots.max(hinted), most)?;
+        }
         let expected = hinted.saturating_sub(slots);
         check_room(&[
             (temp_dir, hinted * row_bytes.max(budget.sizes.copy)),
@@ -64,12 +73,19 @@ impl<D, K: ?Sized> Loader<'_, D, K> {
         }
         let count = file.count();
         budget.sizes.record = file.record_bytes();
-        budget.check(slots.max(count))?;
-        let temp_bytes = file.bytes().max(budget.temp_bytes(slots.max(count)));
-        let added = count.saturating_sub(slots) * budget.sizes.stored();
-        let more = temp_bytes - file.bytes();
-        check_room(&[(temp_dir, more), (folder, added)])?;
-        let (rows, replaced) = file.finish(dimensions)?;
+        let (file_bytes, (rows, replaced)) = (file.bytes(), file.finish(dimensions)?);
+        let whole = budget.whole(slots + count, count);
+        if self.optimize && whole > memory {
+            return Err(Error::MemoryBudget { bytes: memory, least: whole });
+        }
+        let after = match whole <= memory {
+            true => slots.max(count),
+            false => self.slots_within(&budget, &rows, &replaced)?.max(count),
+        };
+        budget.check(after)?;
+        let temp_bytes = file_bytes.max(budget.temp_bytes(after));
+        let added = after.saturating_sub(slots) * budget.sizes.stored();
+        check_room(&[(temp_dir, temp_bytes - file_bytes), (folder, added)])?;
         let progress = |progress| self.report_build(&course, progress);
         let hooks = Hooks {
             cancel: &*self.cancel,
@@ -78,7 +94,7 @@ impl<D, K: ?Sized> Loader<'_, D, K> {
             temp_dir: Some(temp_dir),
             memory: Some(memory),
         };
-        let (whole, threads) = (budget.whole(slots + count, count), shared.threads_of(hooks));
+        let threads = shared.threads_of(hooks);
         let threads = crate::threads::building(threads, crate::threads::available);
         course.expect(dimensions, count, shared.entry.ef_construction, threads);
         course.memory(whole.min(memory), temp_bytes + added);
@@ -87,9 +103,6 @@ impl<D, K: ?Sized> Loader<'_, D, K> {
             course.rounds(1);
             self.add_whole(&adding, count)?;
             return Ok(count);
-        }
-        if self.optimize {
-            return Err(Error::MemoryBudget { bytes: memory, least: whole });
         }
         course.rounds(count.div_ceil(budget.round(slots.max(count)).items));
         let order = rows.order(
@@ -106,6 +119,22 @@ impl<D, K: ?Sized> Loader<'_, D, K> {
         drop((order, rows));
         link_within(shared, memory, hooks, &course.rounds)?;
         Ok(count)
+    }
+
+    /// The number of slots that the index has after these rows, which is looked up if it may be one
+    /// that the budget does not hold.
+    fn slots_within<T: Component>(
+        &self,
+        budget: &Budget,
+        rows: &Rows<T>,
+        replaced: &HashSet<u32>,
+    ) -> Result<u64> {
+        let held = self.index.shared.newest()?;
+        let most = slots_after(held.meta(), rows.count());
+        match budget.check(most) {
+            Ok(()) => Ok(most),
+            Err(_) => self.slots_with(&held, rows, replaced),
+        }
     }
 
     /// Adds all rows in one commit, as a load without a budget does.

@@ -43,7 +43,7 @@ const WARMED_EIGHTHS: u64 = 6;
 const MAX_PAGES: usize = 1 << 27;
 const MIN_PAGES: usize = 1 << 20;
 /// At every n-th question whether pages are there, one that is believed to be is looked at: about
-/// seven times a search.
+/// ten times a search.
 const QUESTIONS_AN_AUDIT: u32 = 16;
 /// Epochs become longer if of so many pages looked at, at most [`FEW_WRONG`] were gone, and shorter
 /// if more than [`MANY_WRONG`] were.
@@ -67,9 +67,12 @@ const MAX_RELAPSES: u32 = 3;
 const RELAPSE: Duration = Duration::from_secs(60);
 
 /// Every n-th search of a cold index by a thread tells the system what it has used: often enough
-/// that a page which most searches touch is used several times before memory has been filled anew,
-/// and rarely enough to cost a search some microseconds.
+/// that a page which most searches touch is used several times before memory has been filled anew.
+/// A search that tells takes half a millisecond longer.
 const SEARCHES_A_REPORT: u32 = 16;
+/// Looks and reports are so many times as rare while beliefs are right and epochs as long as they
+/// can be: memory is large enough for what searches touch.
+const CALM_FACTOR: u32 = 4;
 
 /// States of [`Residency::state`].
 const UNKNOWN: u8 = 0;
@@ -107,6 +110,8 @@ pub(crate) struct Residency {
     epoch: AtomicU64,
     audits: AtomicU32,
     wrong: AtomicU32,
+    /// See [`CALM_FACTOR`].
+    is_calm: AtomicBool,
     warming: Mutex<Warming>,
 }
 
@@ -199,6 +204,7 @@ impl Residency {
             epoch: AtomicU64::new((budget_bytes >> advise::page_shift()) / EPOCHS),
             audits: AtomicU32::new(0),
             wrong: AtomicU32::new(0),
+            is_calm: AtomicBool::new(false),
             warming: Mutex::default(),
         }
     }
@@ -309,8 +315,14 @@ impl Residency {
     pub(crate) fn remember_used(&self) -> Remembering<'_> {
         let count = COLD_SEARCHES.get();
         COLD_SEARCHES.set(count.wrapping_add(1));
-        REMEMBERS.set(count.is_multiple_of(SEARCHES_A_REPORT));
+        REMEMBERS.set(count.is_multiple_of(self.seldom(SEARCHES_A_REPORT)));
         Remembering(self)
+    }
+
+    /// A period, made longer while memory is large enough.
+    #[inline]
+    fn seldom(&self, period: u32) -> u32 {
+        if self.is_calm.load(Ordering::Relaxed) { CALM_FACTOR * period } else { period }
     }
 
     /// Tells the system which pages a search has touched, and forgets those that are gone.
@@ -344,7 +356,7 @@ impl Residency {
     pub(crate) fn audit(&self, bytes: Range<usize>) -> bool {
         let count = QUESTIONS.get();
         QUESTIONS.set(count.wrapping_add(1));
-        !count.is_multiple_of(QUESTIONS_AN_AUDIT) || self.look(bytes)
+        !count.is_multiple_of(self.seldom(QUESTIONS_AN_AUDIT)) || self.look(bytes)
     }
 
     #[cold]
@@ -413,6 +425,8 @@ impl Residency {
         } else if wrong <= FEW_WRONG {
             self.epoch.store((epoch * 9 / 8 + 1).min(pages / MIN_EPOCHS), Ordering::Relaxed);
         }
+        let is_calm = wrong <= FEW_WRONG && epoch >= pages / MIN_EPOCHS;
+        self.is_calm.store(is_calm, Ordering::Relaxed);
     }
 }
 
@@ -591,6 +605,11 @@ mod tests {
             residency.audited(audit % 2000 > 0);
         }
         assert!(epoch() > 2 * first);
+        assert_eq!(residency.seldom(16), 16, "epochs may become longer");
+        for audit in 0..4 * AUDITS {
+            residency.audited(audit % 2000 > 0);
+        }
+        assert_eq!((residency.seldom(16), epoch()), (16 * CALM_FACTOR, 4 * first));
         assert!(residency.has(bytes(3..4)));
         // Not touched in between: two epochs end.
         for audit in 0..AUDITS {
@@ -601,6 +620,7 @@ mod tests {
             residency.audited(audit % 20 > 0);
         }
         assert!((1..first / 8).contains(&epoch()), "{}", epoch());
+        assert_eq!(residency.seldom(16), 16);
         // A page that turns out not to be there is not believed to be.
         asked(&residency, std::slice::from_ref(&(9..10)));
         residency.seen().remove(9);

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from voisin._voisin import Condition, _restored_condition
+from voisin.errors import _exception
 
 _Value = Any
 
@@ -58,8 +59,17 @@ class FieldRef:
         return self._is("at_least", value)
 
     def isin(self, values: Iterable[_Value]) -> Condition:
-        """The field has one of these values."""
-        return self._is("in", list(values))
+        """The field has one of these values, which are a list or another iterable of values, and no
+        single text."""
+        if isinstance(values, (str, bytes, bytearray, Mapping)):
+            remedy = f"isin([{values!r:.100}])"
+        elif isinstance(values, Iterable):
+            return self._is("in", list(values))
+        else:
+            remedy = f"isin([{values!r:.100}]), or =="
+        of = type(values).__name__
+        message = f"the values of isin are {values!r:.100}, of type {of}: give a list, {remedy}"
+        raise _exception("InvalidType", "caller", message, None, None)
 
     def between(self, lowest: _Value, highest: _Value) -> Condition:
         """The field has a value from `lowest` to `highest`, both included."""

@@ -19,7 +19,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
-        return value.tolist() if value.dtype.kind in "biufU" else list(value)
+        if value.dtype.kind in "biufU":
+            return value.tolist()
+        plain = list(value)
+        _check_keys(plain)
+        return plain
     if isinstance(value, Set):
         return list(value)
     if isinstance(value, (datetime.datetime, datetime.date)):
@@ -32,21 +36,61 @@ _encode = json.JSONEncoder(
 ).encode
 
 
+# The deepest condition, as a dict: `&`, `|` and `~` make deeper ones.
+_DEPTH = 100
+
+# Nearly all keys and values are of these types, which costs no loop of Python's to see.
+_TEXT = frozenset({str})
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+def _check_keys(value: Any, deepest: int | None = None) -> None:
+    """Refuses dicts with keys that are no text, as JSON would make text of them, and what is nested
+    too deeply. Of what was encoded, so that it has no circles."""
+    stack = [(value, 1)]
+    while stack:
+        value, depth = stack.pop()
+        if deepest is not None and depth > deepest:
+            raise ValueError(f"it is more than {deepest} levels deep, join conditions by & and |")
+        if isinstance(value, dict):
+            for key in () if _TEXT.issuperset(map(type, value)) else value:
+                if not isinstance(key, str):
+                    of = type(key).__name__
+                    raise TypeError(
+                        f"the key {_shown(key)} is of type {of}, and JSON has text only"
+                    )
+            value = value.values()
+        if not _SCALARS.issuperset(map(type, value)):
+            parts = (part for part in value if isinstance(part, (dict, list, tuple)))
+            stack.extend((part, depth + 1) for part in parts)
+
+
+def _shown(value: Any) -> str:
+    """What a message has of a value."""
+    try:
+        return f"{value!r:.80}"
+    except RecursionError:
+        return f"of type {type(value).__name__}"
+
+
 def encoded(record: Any) -> bytes:
     """The bytes of a record: of a dict, those of a JSON object."""
     if isinstance(record, Mapping):
         try:
-            return _encode(dict(record)).encode()
+            members = dict(record)
+            text = _encode(members)
+            _check_keys(members)
+            return text.encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise _refused(
-                "InvalidRecord", f"the record {record!r:.80}: {error}: {_REMEDY}"
+                "InvalidRecord", f"the record {_shown(record)}: {error}: {_REMEDY}"
             ) from error
     if isinstance(record, (bytearray, memoryview)):
         return bytes(record)
     raise _refused("InvalidRecord", f"{type(record).__name__} is no record: {_REMEDY}")
 
 
-_REMEDY = "give a dict of what JSON can have, or bytes"
+_REMEDY = "give a dict with keys of str and values that JSON can have, or bytes"
 
 
 def decoded(record: bytes) -> dict[str, Any] | bytes:
@@ -61,12 +105,16 @@ def decoded(record: bytes) -> dict[str, Any] | bytes:
 def condition(value: Mapping[str, Any]) -> str:
     """A condition as JSON."""
     try:
-        text = _encode(dict(value))
+        members = dict(value)
+        text = _encode(members)
+        _check_keys(members, _DEPTH)
         # What UTF-8 has no bytes for is refused here.
         text.encode()
         return text
     except (TypeError, ValueError, RecursionError) as error:
-        message = f"no condition: {value!r:.80}: {error}: compare with text, numbers, bools, times"
+        message = (
+            f"no condition: {_shown(value)}: {error}: compare with text, numbers, bools, times"
+        )
         raise _refused("InvalidCondition", message) from error
 
 
@@ -78,7 +126,7 @@ def merged(members: Mapping[str, Any]) -> Any:
 
     def update(record: dict[str, Any] | bytes | None) -> dict[str, Any]:
         if isinstance(record, bytes):
-            message = f"the record {record!r:.80} has no members: update it by a function"
+            message = f"the record {_shown(record)} has no members: update it by a function"
             raise _refused("InvalidRecord", message)
         return {**(record or {}), **members}
 

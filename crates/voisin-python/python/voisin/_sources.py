@@ -88,6 +88,9 @@ def _is_table(data: Any) -> bool:
 
 
 def _file(path: str, ids: Any, vectors: str | None, records: Any) -> _Opened:
+    if path.endswith((".npy", ".parquet", ".pq")) and not os.path.exists(path):
+        message = f"there is no file {path!r} to load: give the path of one, or an array"
+        raise _exception("MissingFile", "caller", message, path, None)
     if path.endswith(".npy"):
         if vectors is not None:
             raise _refused("vectors= names a column, and this is no table: leave it out")

@@ -23,6 +23,7 @@ give a vector of 3 components
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Literal
 
 
@@ -87,6 +88,10 @@ class MissingItem(CallerError, KeyError):
     """There is no item with this id."""
 
 
+class MissingKey(CallerError, KeyError):
+    """A table has no such key."""
+
+
 class InvalidRecord(CallerError):
     """A record that an item cannot have: it is no dict and no bytes, is too long, or does not fit
     the fields of the index."""
@@ -102,6 +107,10 @@ class UnknownField(CallerError, KeyError):
 
 class InvalidParameter(CallerError):
     """An option is out of its range."""
+
+
+class InvalidType(InvalidParameter, TypeError):
+    """An argument is of a type that it cannot have."""
 
 
 class LengthMismatch(CallerError):
@@ -121,7 +130,7 @@ class AlreadyThere(CallerError, FileExistsError):
 
 
 class NotThere(CallerError, FileNotFoundError):
-    """There is no such folder, or no such index in it."""
+    """There is no such folder, no such index in it, or no such file to load."""
 
 
 class ReadOnly(CallerError, PermissionError):
@@ -217,6 +226,7 @@ _CLASSES: dict[str, type[VoisinError]] = {
     "InvalidRow": InvalidVector,
     "InvalidSample": InvalidVector,
     "InvalidTenant": InvalidId,
+    "InvalidType": InvalidType,
     "InvalidVector": InvalidVector,
     "ItemExists": AlreadyThere,
     "KindMismatch": InvalidParameter,
@@ -227,7 +237,9 @@ _CLASSES: dict[str, type[VoisinError]] = {
     "MetricMismatch": Mismatch,
     "MissingEnvironment": NotThere,
     "MissingIndex": NotThere,
+    "MissingFile": NotThere,
     "MissingItem": MissingItem,
+    "MissingKey": MissingKey,
     "MissingName": NotThere,
     "NameTaken": AlreadyThere,
     "NamingMismatch": NamingMismatch,
@@ -260,6 +272,33 @@ _GROUPS: dict[str, type[VoisinError]] = {
 }
 
 
+# What a message has of one value: texts in quotes, paths, and the whole of what is longer.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.){101,}"|\'(?:[^\'\\]|\\.){101,}\'')
+_WORD = re.compile(r"\S{301,}")
+_SHOWN = 100
+_LONGEST = 2000
+
+
+def _cut(message: str) -> str:
+    """A message whose parts are short enough to read, whatever a caller has given."""
+    if len(message) <= _SHOWN:
+        return message
+
+    def quoted(found: re.Match[str]) -> str:
+        text = found[0]
+        return f"{text[: _SHOWN + 1]}…{text[0]} ({len(text) - 2} characters)"
+
+    def word(found: re.Match[str]) -> str:
+        return f"{found[0][:_SHOWN]}… ({len(found[0])} characters)"
+
+    message = _WORD.sub(word, _QUOTED.sub(quoted, message))
+    if len(message) > _LONGEST:
+        # The remedy is at the end.
+        half = _LONGEST // 2
+        message = f"{message[:half]}… ({len(message)} characters) …{message[-half:]}"
+    return message
+
+
 def _exception(
     kind: str,
     responsible: str,
@@ -268,6 +307,7 @@ def _exception(
     limit: int | float | str | None,
 ) -> VoisinError:
     """The exception of an error: called by the native module."""
+    message = _cut(message)
     error = _CLASSES.get(kind, _GROUPS[responsible])(message)
     error.kind, error.value, error.limit = kind, value, limit
     # Every message ends with a colon and the remedy.

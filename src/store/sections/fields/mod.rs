@@ -3,13 +3,16 @@
 //!
 //! Items are item ids, as for records: a replaced vector, a build and new slots change nothing
 //! here.
-//! `edit`: the write buffer; `view`: conditions, and counts by value; `rows`: what these read,
-//! `gathered` the sets that they make, and `tables` what a snapshot keeps of it; `check`: the
-//! invariant `fields` of `docs/format.md`.
+//! `edit`: the write buffer; `view`: conditions, whose items are `ids`, and counts by value;
+//! `rows`: what these read, `gathered` the sets that they make, `tables` what a snapshot keeps of
+//! it, and `answers` what conditions have found in it; `check`: the invariant `fields` of
+//! `docs/format.md`.
 
+mod answers;
 pub(crate) mod check;
 pub(crate) mod edit;
 mod gathered;
+pub(crate) mod ids;
 mod rows;
 pub(crate) mod tables;
 pub(crate) mod view;

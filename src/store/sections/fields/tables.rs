@@ -13,8 +13,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use super::answers::{Answers, lock};
 use crate::distance::prefetch_line;
 use crate::field::Schema;
 use crate::format::fields::{Chunk, RUN, run_entries};
@@ -57,6 +58,7 @@ pub(crate) struct FieldTables<'t> {
     pub(super) schema: OnceLock<Schema>,
     sets: Mutex<Sets<'t>>,
     numbers: Mutex<BTreeMap<u8, Numbers<'t>>>,
+    pub(super) answers: Answers,
 }
 
 #[derive(Debug, Default)]
@@ -72,10 +74,6 @@ struct Numbers<'t> {
     /// Runs that have been read without a table.
     read: usize,
     runs: Option<Arc<Runs<'t>>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'t> FieldTables<'t> {

@@ -4,41 +4,17 @@ use std::ops::Bound;
 
 use roaring::RoaringBitmap;
 
+use super::ids::{Ids, KeptIds};
 use super::rows::Rows;
 use super::schema;
 use crate::error::{Error, Result};
 use crate::field::{Condition, Entry, FieldValue, Node, Schema, Stored, Test};
 use crate::format::fields::{Row, bounds, number_bounds, run_entries, value_bounds};
 use crate::store::sections::records;
+use crate::store::snapshot::Snapshot;
 use crate::store::source::{Source, SourceRow};
 use crate::store::view::View;
 use crate::types::ItemId;
-
-/// Items: these, or all but these.
-#[derive(Debug, Clone)]
-pub(crate) enum Ids {
-    Only(RoaringBitmap),
-    AllBut(RoaringBitmap),
-}
-
-impl Ids {
-    fn not(self) -> Self {
-        match self {
-            Self::Only(ids) => Self::AllBut(ids),
-            Self::AllBut(ids) => Self::Only(ids),
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Only(a), Self::Only(b)) => Self::Only(a & b),
-            (Self::Only(a), Self::AllBut(b)) | (Self::AllBut(b), Self::Only(a)) => {
-                Self::Only(a - b)
-            }
-            (Self::AllBut(a), Self::AllBut(b)) => Self::AllBut(a | b),
-        }
-    }
-}
 
 /// The order in which the conditions that must all hold are looked at: sets by value, then what has
 /// to read numbers in order, then what excludes.
@@ -87,17 +63,20 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         Ok(rows)
     }
 
-    /// The items for which a condition holds.
+    /// The items for which a condition holds. From the second time on that a snapshot is asked,
+    /// they are kept.
     ///
     /// # Errors
     /// [`Error::UnknownField`], [`Error::FieldMismatch`], [`Error::Corrupt`].
-    pub(crate) fn matching(&self, condition: &Condition) -> Result<Ids> {
-        let kept = &self.snapshot.fields.schema;
-        if let Some(schema) = kept.get() {
-            return self.evaluate(schema, condition, None);
-        }
-        let schema = self.fields()?;
-        self.evaluate(kept.get_or_init(|| schema), condition, None)
+    pub(crate) fn matching(&self, condition: &Condition) -> Result<KeptIds> {
+        let Snapshot { fields, meta, memory, .. } = self.snapshot;
+        fields.answers.of((*memory, meta.items), condition, || {
+            if let Some(schema) = fields.schema.get() {
+                return self.evaluate(schema, condition, None);
+            }
+            let schema = self.fields()?;
+            self.evaluate(fields.schema.get_or_init(|| schema), condition, None)
+        })
     }
 
     /// The items for which a condition holds: as far as they are in `within`, if that is given, and
@@ -166,7 +145,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
     ) -> Result<Vec<(FieldValue, u64)>> {
         let schema = self.fields()?;
         let rows = self.rows_of(schema.field(name)?);
-        let among = among.map(|condition| self.evaluate(&schema, condition, None)).transpose()?;
+        let among = among.map(|condition| self.matching(condition)).transpose()?;
         let is_among = |item: ItemId| match &among {
             None => true,
             Some(Ids::Only(ids)) => ids.contains(item),
