@@ -45,17 +45,28 @@ pub(crate) fn new_env_of(map_size_bytes: usize) -> (TempDir, Env) {
 pub(crate) fn open_env(folder: &Path, map_size_bytes: usize) -> Env {
     // SAFETY: no one else has the map open or writes to the files.
     let env = unsafe {
-        EnvOpenOptions::new().read_txn_without_tls().map_size(map_size_bytes).open(folder)
+        EnvOpenOptions::new()
+            .read_txn_without_tls()
+            .map_size(map_size_bytes)
+            .max_dbs(4)
+            .open(folder)
     };
     env.unwrap()
 }
 
 /// The unnamed database.
 pub(crate) fn create<D: Distance>(env: &heed::Env<impl Sized>) -> voisin::Database<'_, D> {
+    create_named(env, None)
+}
+
+pub(crate) fn create_named<'e, D: Distance>(
+    env: &'e heed::Env<impl Sized>,
+    name: Option<&str>,
+) -> voisin::Database<'e, D> {
     let created = env.create_databases_and_commit(
         env.write_txn().unwrap(),
         |opener, wtxn| -> heed::Result<_> {
-            opener.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+            opener.create_database(wtxn, name).map(CommitOrAbort::<_, ()>::Commit)
         },
     );
     created.unwrap().unwrap_commit()

@@ -6,6 +6,7 @@
 //! test --test it fixtures -- --ignored`.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use rand::SeedableRng;
@@ -16,7 +17,7 @@ use voisin::distances::{Cosine, Euclidean, Hamming};
 use voisin::heed::types::Bytes;
 use voisin::{Codes, Error, Index, ItemId, Options, Reader, Writer};
 
-use crate::common::{Model, check_holds, create, open_env};
+use crate::common::{Model, check_holds, create, create_named, open_env};
 use crate::decoder::crc32c;
 
 /// The versions before the one that is written.
@@ -322,6 +323,34 @@ fn a_torn_edit_of_an_earlier_version_is_refused_and_undone() {
         check_holds(&wtxn, db, 3, &model);
         assert_eq!(writer.n_pending(&wtxn).unwrap() > PENDING.into(), mark == 2);
     }
+}
+
+/// An edit of keys that are still rows is torn before its end: the repair makes blocks of the rows.
+#[test]
+fn a_torn_edit_of_the_keys_of_an_earlier_version_is_undone() {
+    let folder = copy(8, "index");
+    let path = folder.path();
+    let found = voisin::inspect(path).unwrap();
+    let found = found.iter().find(|found| found.name.as_deref() == Some("tenants")).unwrap();
+    let env = open_env(path, 1 << 30);
+    let db = create_named::<Euclidean>(&env, found.database.as_deref());
+    let writer = Writer::new(db, found.index, DIMENSIONS).keyed::<str>();
+    let mut wtxn = env.write_txn().unwrap();
+    let rows = (0..9000u32).map(|n| match n {
+        0..8900 => (format!("key {n}"), vector(n)),
+        _ => panic!("a bad line"),
+    });
+    let torn = catch_unwind(AssertUnwindSafe(|| writer.add_items_from(&mut wtxn, rows)));
+    assert!(torn.is_err());
+    wtxn.commit().unwrap();
+    let mut wtxn = env.write_txn().unwrap();
+    assert!(matches!(writer.contains_item(&wtxn, "of no tenant"), Err(Error::TornEdit { .. })));
+    assert!(writer.repair(&mut wtxn).unwrap());
+    assert!(writer.contains_item(&wtxn, "of no tenant").unwrap());
+    assert!(!writer.contains_item(&wtxn, "key 1").unwrap());
+    wtxn.commit().unwrap();
+    drop(env);
+    tenants_are_read_and_changed(path);
 }
 
 /// What the index of level 1 holds after the rounds of the test.
