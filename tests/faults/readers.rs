@@ -274,7 +274,11 @@ fn damage_branches(path: &Path, part: &[u8]) -> usize {
 fn an_error_of_lmdb_is_of_one_search_and_of_none_that_shares_its_snapshot() {
     let (_folder, path) = folder();
     let keyed = Index::<Euclidean, str>::create(&path, options("keyed")).unwrap();
-    let name = |item: u32| format!("item {item:04}");
+    // Long, so that their blocks fill many pages.
+    let name = |item: u32| {
+        let digits = format!("{:016x}", u64::from(item).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        format!("item {item:04} {}", digits.repeat(12))
+    };
     keyed.load((0..3000).map(|item| (name(item), [item as f32, 1.0])), |_| {}).unwrap();
     drop(keyed);
     let sound = tenants(&path, 1, |_| options("sound")).remove(0);
