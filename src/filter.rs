@@ -189,8 +189,8 @@ impl Kept {
         // Not under the lock: others may be at work on other snapshots.
         let known = match &self.set {
             Set::Ids(ids) => Known::Borrowed(ids),
-            Set::Keys(all) => Known::Ids(keys.ids(all, due)?),
-            Set::Prefix(prefix) => Known::Ids(keys.with_prefix(prefix, due)?),
+            Set::Keys(all) => Known::Ids(keys.ids(all, due)?.into()),
+            Set::Prefix(prefix) => Known::Ids(keys.with_prefix(prefix, due)?.into()),
             Set::Matching(condition) => Known::matching(view, condition, due)?,
         };
         if is_first {
@@ -199,7 +199,6 @@ impl Kept {
         let slots = match known {
             Known::Borrowed(ids) => Arc::new(SlotSet::of(view, ids, due)?),
             Known::Ids(ids) => Arc::new(SlotSet::of(view, &ids, due)?),
-            Known::Shared(ids) => Arc::new(SlotSet::of(view, &ids, due)?),
             Known::Slots(slots) => slots,
         };
         // These may be some of them otherwise.
@@ -307,8 +306,7 @@ impl Keys for NoKeys {
 /// A set of items whose names have been looked up.
 enum Known<'a> {
     Borrowed(&'a RoaringBitmap),
-    Ids(RoaringBitmap),
-    Shared(Arc<RoaringBitmap>),
+    Ids(Arc<RoaringBitmap>),
     Slots(Arc<SlotSet>),
 }
 
@@ -322,7 +320,7 @@ impl<'a> Known<'a> {
         Ok(match named {
             None => None,
             Some(Candidates::Ids(ids)) => Some(Self::Borrowed(ids)),
-            Some(Candidates::Keys(all)) => Some(Self::Ids(keys.ids(all, due)?)),
+            Some(Candidates::Keys(all)) => Some(Self::Ids(keys.ids(all, due)?.into())),
             Some(Candidates::Matching(condition)) => Some(Self::matching(view, condition, due)?),
             Some(Candidates::Kept(kept)) => Some(kept.known(view, keys, due)?),
             Some(Candidates::Invalid(bytes)) => {
@@ -340,7 +338,7 @@ impl<'a> Known<'a> {
         due: Due,
     ) -> Result<Self> {
         Ok(match view.matching(condition)? {
-            Ids::Only(ids) => Self::Shared(ids),
+            Ids::Only(ids) => Self::Ids(ids),
             Ids::AllBut(ids) => {
                 let others = SlotSet::of(view, &ids, due)?;
                 let left = SlotSet::all(view)?.without(&others, &view.snapshot.pending);
@@ -353,7 +351,6 @@ impl<'a> Known<'a> {
         match self {
             Self::Borrowed(ids) => Items::Ids(ids),
             Self::Ids(ids) => Items::Ids(ids),
-            Self::Shared(ids) => Items::Ids(ids),
             Self::Slots(slots) => Items::Slots(slots),
         }
     }
@@ -376,7 +373,7 @@ impl Named<'_> {
         due: Due,
     ) -> Result<Option<Known<'_>>> {
         if let Some(prefix) = self.prefix.filter(|prefix| !prefix.is_empty()) {
-            return Ok(Some(Known::Ids(keys.with_prefix(prefix, due)?)));
+            return Ok(Some(Known::Ids(keys.with_prefix(prefix, due)?.into())));
         }
         match (self.tenant, &self.candidates) {
             (None, _) | (Some(_), Some(Candidates::Keys(_))) => Ok(None),
