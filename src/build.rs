@@ -28,6 +28,7 @@ use crate::store::edit::Edit;
 use crate::store::file_copies::{ByCopies, FileCopies};
 use crate::store::open::read_meta;
 use crate::store::owned_snapshot::{OwnedSnapshot, ReadTxn, SharedTxn};
+use crate::store::readahead::warmth::find_lists;
 use crate::store::rebase::Rebased;
 use crate::store::recode::narrowed;
 use crate::store::renumber::{Renumbered, renumber, spool};
@@ -73,9 +74,9 @@ const BULK_BYTES: u64 = 4 << 30;
 /// the order in which a load adds its rows.
 const REGION_SLOTS: usize = 4096;
 
-/// The fraction (1/12) of the bytes of a round that the in-edges of a range of slots may take,
-/// which are in memory up to three times at once.
-const DERIVED_DIVISOR: u64 = 12;
+/// The fraction (1/4) of the bytes of a round that the in-edges of a range of slots may take, which
+/// are in memory up to three times at once. Each range reads the lists that the round has changed.
+const DERIVED_DIVISOR: u64 = 4;
 
 /// Sample size for measuring the growth of distances.
 const GROWTH_SAMPLE: usize = 500;
@@ -467,6 +468,9 @@ impl<'e> Build<'_, 'e> {
             let view = held.verified_view(held.memory());
             let copies = self.within.and_then(|within| within.copies);
             let view = view.erased().with_cold(copies.map(FileCopies::residency));
+            if let Some(copies) = copies {
+                find_lists(&view.on_any_source(), copies.residency())?;
+            }
             let mut pending = Pending::of(view.snapshot, anew, limit);
             if let Some(within) = self.within.filter(|_| !anew) {
                 pending.keep_removed(&view.snapshot.removed, within.removed);

@@ -176,6 +176,8 @@ fn link_round(
     let connectivity = builder.connectivity(shared.entry.m.into(), shared.entry.m0.into())?;
     let before = held.id();
     let mut prepared = builder.prepare_within(held, connectivity, goal)?;
+    // Lists and copies compete for what is left of the budget.
+    readahead::release_freed();
     let replaced = prepared.replaced_lists();
     // A full map cannot grow while this holds a snapshot.
     let commit = shared.env.write(|mut txn| {
@@ -186,6 +188,7 @@ fn link_round(
     })?;
     let linked = prepared.linked();
     drop(prepared);
+    readahead::release_freed();
     let Some(commit) = commit else { return Ok(Round::Outdated) };
     // Only searches that have begun before read the old lists from here on.
     readahead::drop_replaced(&replaced);

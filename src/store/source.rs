@@ -15,10 +15,15 @@ use std::sync::{Mutex, PoisonError};
 use heed::{RoTxn, RwTxn, WithoutTls};
 
 use super::Place;
+use super::readahead::{addresses, ask_for};
 use super::table::Memory;
 use crate::error::{Error, Result};
 use crate::format::Key;
 use crate::format::checksum::Sound;
+
+/// A value of more bytes is asked for as a whole before it is verified: else each of its pages is
+/// read by a page fault, if they are not in memory.
+const PAGES_BYTES: usize = 8 << 10;
 
 /// A type-erased source for all threads of a build: build code is compiled once.
 pub(crate) type AnySource<'s, 't> = &'s (dyn SoundSource<'t> + Sync + 's);
@@ -102,6 +107,9 @@ impl<'t, S: Source<'t>> Source<'t> for Verified<S> {
     fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
         let value = self.source.get(key)?;
         if let Some(value) = value {
+            if value.len() > PAGES_BYTES {
+                ask_for(std::iter::once(addresses(value)));
+            }
             Sound::of(key, value)?;
         }
         Ok(value)

@@ -1,7 +1,8 @@
 //! What of an index is read ahead of searches, a few megabytes a search: first what every search
 //! needs, the upper layers, the codes, the neighbor lists and the item ids; then, if the whole file
 //! fits into the budget of memory, the rest; else only the keys of the vectors, so that it is in
-//! memory where they are.
+//! memory where they are. And what a round of a build within a memory budget reads first: all
+//! neighbor lists.
 
 use super::residency::Residency;
 use super::{addresses, advise};
@@ -107,6 +108,28 @@ fn ask_for_next_pages(values: &[(Key, &[u8])], residency: &Residency) {
         batch.add(first << shift..(first + pages.len()) << shift);
         batch.send(0);
     }
+}
+
+/// Looks up all neighbor lists in order, for a round of a build that goes by few other pages: each
+/// would else be looked up by a page fault of its own, as the pointer tables of a snapshot are new.
+///
+/// # Errors
+/// [`Corrupt`](crate::Error::Corrupt), if the source verifies.
+pub(crate) fn find_lists(view: &AnyView<'_, '_, '_>, residency: &Residency) -> Result<()> {
+    for (layer, [links, _]) in view.snapshot.links.iter().enumerate() {
+        let key = |group| Key::new(view.snapshot.index, Kind::LINKS, layer as u8, group);
+        let mut next = Some(key(0));
+        while let Some(first) = next {
+            let found = view.source.values(first, key(u32::MAX), STEP_VALUES)?;
+            ask_for_next_pages(&found, residency);
+            for (key, value) in &found {
+                // A value of another length is left to whoever reads it.
+                links.set(key.n as usize, value);
+            }
+            next = found.last().and_then(|(key, _)| key.next());
+        }
+    }
+    Ok(())
 }
 
 /// Reads the next step of a cold index ahead, after a search.
