@@ -921,4 +921,9 @@ impl Prepared<'_> {
     pub(crate) fn linked(&self) -> u64 {
         self.pending.linked.len() as u64
     }
+
+    /// Whether it replaces the whole graph.
+    pub(crate) fn begins_anew(&self) -> bool {
+        self.changes.anew
+    }
 }

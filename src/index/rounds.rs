@@ -95,7 +95,6 @@ pub(super) fn link_within(
         (u64::from(meta.pending), u64::from(meta.removed), limit)
     };
     let (mut copies, mut linked, mut attempts) = (Copies::default(), 0, 0);
-    let first = rounds.done.load(Ordering::Relaxed) + 1;
     let expected = |left: u64| left.div_ceil(limit);
     rounds.total.store(expected(pending).max(u64::from(pending + removed > 0)), Ordering::Relaxed);
     loop {
@@ -110,12 +109,11 @@ pub(super) fn link_within(
         let round = Hooks { progress: &progress, ..hooks };
         match link_round(shared, memory, round, &mut copies) {
             Ok(Round::Done) => break,
-            Ok(Round::Linked(now)) => {
+            Ok(round @ (Round::Linked(now) | Round::LinkedAnew(now))) => {
                 (linked, attempts) = (linked + now, 0);
                 let done = rounds.done.fetch_add(1, Ordering::Relaxed) + 1;
                 let newest = shared.newest()?;
-                if done == first {
-                    // If it has begun anew, linked items have become pending.
+                if let Round::LinkedAnew(_) = round {
                     pending = linked + u64::from(newest.meta().pending);
                 }
                 if linked >= pending && newest.meta().removed == 0 {
@@ -186,7 +184,7 @@ fn link_round(
             Err(error) => Err(Interrupted::Failed(shared.env.explain(error))),
         }
     })?;
-    let linked = prepared.linked();
+    let linked = Round::of(&prepared);
     drop(prepared);
     readahead::release_freed();
     let Some(commit) = commit else { return Ok(Round::Outdated) };
@@ -196,7 +194,7 @@ fn link_round(
         // No other commit came between: the vectors are the same.
         copies.commit = commit;
     }
-    Ok(Round::Linked(linked))
+    Ok(linked)
 }
 
 /// Links a round inside a write transaction, when others keep changing the index.

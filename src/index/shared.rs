@@ -14,7 +14,7 @@ use super::environment::{Access, Interrupted, Pin, Reading, SharedEnv};
 use super::options::Options;
 use super::registry::DATA;
 use crate::build::budget::RoundBounds;
-use crate::build::{Build, Goal, Progress, Within};
+use crate::build::{Build, Goal, Prepared, Progress, Within};
 use crate::codes::Codes;
 use crate::defaults;
 use crate::distance::{Distance, Metric};
@@ -227,7 +227,7 @@ impl Shared {
                 Err(error) => Err(Interrupted::Failed(self.env.explain(error))),
             }
         })?;
-        Ok(if is_linked { Round::Linked(prepared.linked()) } else { Round::Outdated })
+        Ok(if is_linked { Round::of(&prepared) } else { Round::Outdated })
     }
 }
 
@@ -237,8 +237,19 @@ pub(super) enum Round {
     Done,
     /// This many pending items were linked.
     Linked(u64),
+    /// The same, in a new graph: items that were linked before are pending, unless they are among
+    /// these.
+    LinkedAnew(u64),
     /// Too much was committed meanwhile: nothing has changed.
     Outdated,
+}
+
+impl Round {
+    /// That of a build that has been written.
+    pub(super) fn of(prepared: &Prepared<'_>) -> Self {
+        let linked = prepared.linked();
+        if prepared.begins_anew() { Self::LinkedAnew(linked) } else { Self::Linked(linked) }
+    }
 }
 
 /// The minimum number of items that a round of [`Index::link`](crate::Index::link) links, if there

@@ -361,7 +361,7 @@ fn link_round(shared: &Arc<Shared>, least: u64, hooks: Hooks<'_>) -> Result<u64>
     for _ in 0..CONCURRENT_ATTEMPTS {
         match shared.link(least, hooks) {
             Ok(Round::Done) => return Ok(0),
-            Ok(Round::Linked(linked)) => return Ok(linked),
+            Ok(Round::Linked(linked) | Round::LinkedAnew(linked)) => return Ok(linked),
             // Another process may have grown the map, which this one cannot adopt while this holds
             // a snapshot.
             Ok(Round::Outdated) | Err(Error::MapBusy { .. }) => {}

@@ -94,21 +94,24 @@ impl FileCopies {
         let dimensions = meta.dimensions as usize;
         let live: Vec<Slot> = view.live()?.iter().map(Slot).collect();
         let most = SAMPLE_BYTES / (size_of::<f32>() * dimensions);
-        let [spread, near] = samples(&live, most.clamp(LEAST_SAMPLE, SAMPLE))
-            .map(|slots| Sample::new(view, slots, dimensions));
-        let (spread, near) = (spread?, near?);
+        let precisions = precisions(dimensions);
+        let [spread, near] = samples(&live, most.clamp(LEAST_SAMPLE, SAMPLE));
+        let spread = Sample::new(view, spread, dimensions)?;
+        // Nothing but the vectors themselves is more exact than 8 bits.
+        let near =
+            (precisions.len() > 1).then(|| Sample::new(view, near, dimensions)).transpose()?;
         drop(live);
         let mut center = vec![0.0; dimensions];
         for row in spread.rows.chunks_exact(dimensions) {
             let share = 1.0 / spread.slots.len() as f32;
             center.iter_mut().zip(row).for_each(|(center, value)| *center += share * value);
         }
-        for (codes, factor) in precisions(dimensions).iter().copied() {
+        for (codes, factor) in precisions.iter().copied() {
             let stride = copy_bytes(codes, dimensions);
             let coder = Coder::new(metric, codes, seed, center.clone(), meta.scale);
             let passes = |sample| tells_apart(view, &coder, sample, stride, factor);
-            // Nothing but the vectors themselves is more exact than 8 bits.
-            if passes(&spread)? && (codes == Codes::Bits8 || passes(&near)?) {
+            let also = near.as_ref().filter(|_| codes != Codes::Bits8);
+            if passes(&spread)? && also.map_or(Ok(true), passes)? {
                 drop((spread, near));
                 let map = write(view, &coder, stride, folder, go_on)?;
                 let residency = Residency::new(cache_bytes);

@@ -40,10 +40,19 @@ fn rows(round: u32) -> impl Iterator<Item = (ItemId, Vec<f32>)> {
     (0..ITEMS).map(move |item| (item, row(item, round)))
 }
 
+/// The rows of a load that is killed often.
+fn many() -> impl Iterator<Item = (ItemId, Vec<f32>)> {
+    (0..20_000).map(|item| (item, row(item, 0)))
+}
+
 /// The least budget that a load of all rows works with.
 fn least() -> u64 {
+    least_for(rows(0))
+}
+
+fn least_for(rows: impl Iterator<Item = (ItemId, Vec<f32>)>) -> u64 {
     let (_folder, index) = create(options());
-    match index.loader().memory(1).load(rows(0)) {
+    match index.loader().memory(1).load(rows) {
         Err(Error::MemoryBudget { bytes: 1, least }) => least,
         other => panic!("{other:?}"),
     }
@@ -261,6 +270,7 @@ fn load_until_killed(told: &[String]) {
     });
     match told[2].as_str() {
         "load" => drop(loader.load(rows(0)).unwrap()),
+        "load many" => drop(loader.load(many()).unwrap()),
         _ => drop(loader.resume().unwrap()),
     }
     tell("done");
@@ -307,6 +317,64 @@ fn a_load_that_is_killed_and_resumed_has_the_bytes_of_one_that_is_not() {
     drop(index);
     assert!(values(&path) == expected, "the bytes differ");
     drop(folder);
+}
+
+/// Kills a load in its rounds, at moments spread over two of them. No kill loses more than the
+/// round that it interrupts, and the index has the bytes of one whose load was not interrupted.
+/// Takes minutes.
+#[test]
+#[ignore = "a soak: cargo test --release --test index soak_of_killed_rounds -- --ignored"]
+fn soak_of_killed_rounds() {
+    const NAME: &str = "budget::soak_of_killed_rounds";
+    const KILLS: u64 = 50;
+    if let Some(told) = told() {
+        return load_until_killed(&told);
+    }
+    let memory = least_for(many());
+    let rounds = AtomicU64::new(0);
+    let counted = |loader: voisin::Loader<'_, Euclidean>| {
+        loader.progress(|progress| {
+            rounds.fetch_max(progress.rounds_done, Ordering::Relaxed);
+        })
+    };
+    let (folder, index) = create(options());
+    counted(index.loader().memory(memory)).load(many()).unwrap();
+    drop(index);
+    let (needed, expected) =
+        (rounds.swap(0, Ordering::Relaxed), values(&folder.path().join("vectors")));
+
+    let (_folder, index) = create(options());
+    let path = index.path().to_owned();
+    drop(index);
+    let mut done = 0;
+    for kill in 0..KILLS {
+        let how = if kill % 5 == 0 { "load many" } else { "resume" };
+        let told = [path.to_str().unwrap(), &memory.to_string(), how];
+        let mut child = Running::start(NAME, &told);
+        let mut now = 0;
+        while let Some(heard) = child.hear() {
+            assert_ne!(heard, "done", "{kill} kills");
+            let (phase, rounds) = heard.split_once(' ').unwrap();
+            now = rounds.parse().unwrap();
+            if now == kill % 2 && phase == "Linking" {
+                break;
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_micros(2_000 * kill));
+        child.kill();
+        done += now;
+        let index = Vectors::open(&path, Options::default().memory(memory)).unwrap();
+        assert!(index.pending_at_open() > 0, "{kill} kills");
+        check(&index);
+    }
+    let index = Vectors::open(&path, Options::default().memory(memory)).unwrap();
+    counted(index.loader().memory(memory)).resume().unwrap();
+    check(&index);
+    drop(index);
+    done += rounds.into_inner();
+    println!("{KILLS} kills, {needed} rounds, {done} of them heard of");
+    assert!(needed > 2 * KILLS / 2 && done <= needed && needed <= done + KILLS);
+    assert!(values(&path) == expected, "the bytes differ");
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(crate) mod warmth;
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use self::residency::pages;
 use self::runs::Runs;
 
 /// Bytes of values that a pass in order has asked for and not reached yet: more than one window, at
@@ -87,12 +88,11 @@ pub(crate) fn ask_for(values: impl Iterator<Item = Range<usize>>) {
 fn ask_unless_there(values: impl Iterator<Item = Range<usize>>, gap: usize) {
     let (shift, mut runs) = (advise::page_shift(), Runs::default());
     for bytes in values.filter(|bytes| !bytes.is_empty()) {
-        runs.push(bytes.start >> shift..((bytes.end - 1) >> shift) + 1);
+        runs.push(pages(bytes));
     }
     let runs = runs.normalized(gap);
-    let pages = runs.iter().cloned().flatten();
-    let mut looks =
-        pages.step_by((LOOK_BYTES >> shift).max(1)).chain(runs.last().map(|r| r.end - 1));
+    let all = runs.iter().cloned().flatten();
+    let mut looks = all.step_by((LOOK_BYTES >> shift).max(1)).chain(runs.last().map(|r| r.end - 1));
     if looks.any(|page| advise::is_resident(page << shift) != Some(true)) {
         ask(runs);
     }

@@ -432,7 +432,7 @@ impl Residency {
 
 /// The pages that bytes at some addresses lie in.
 #[inline]
-fn pages(bytes: Range<usize>) -> Range<usize> {
+pub(super) fn pages(bytes: Range<usize>) -> Range<usize> {
     let shift = advise::page_shift();
     if bytes.is_empty() { 0..0 } else { bytes.start >> shift..((bytes.end - 1) >> shift) + 1 }
 }
