@@ -127,7 +127,11 @@ pub(super) fn link_within(
             Ok(Round::Outdated) | Err(Error::MapBusy { .. }) if attempts < CONCURRENT_ATTEMPTS => {
                 attempts += 1;
             }
-            Ok(Round::Outdated) => linked += link_inside(shared, memory, round)?,
+            Ok(Round::Outdated) => {
+                linked += link_inside(shared, memory, round)?;
+                // It may have begun anew, too.
+                pending = linked + u64::from(shared.newest()?.meta().pending);
+            }
             Err(Error::MapFull) => shared.env.enlarge()?,
             Err(error) => return Err(error),
         }

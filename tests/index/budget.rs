@@ -257,6 +257,9 @@ fn the_least_is_enough_for_the_first_codes() {
     assert_eq!(stats.codes.unwrap().codes, Codes::Bits8);
 }
 
+/// The test whose children load until they are killed.
+const LOADS: &str = "budget::a_load_that_is_killed_and_resumed_has_the_bytes_of_one_that_is_not";
+
 /// Loads in a process of its own, or resumes, until it is killed.
 fn load_until_killed(told: &[String]) {
     let (path, memory) = (&told[0], told[1].parse().unwrap());
@@ -278,7 +281,6 @@ fn load_until_killed(told: &[String]) {
 
 #[test]
 fn a_load_that_is_killed_and_resumed_has_the_bytes_of_one_that_is_not() {
-    const NAME: &str = "budget::a_load_that_is_killed_and_resumed_has_the_bytes_of_one_that_is_not";
     if let Some(told) = told() {
         return load_until_killed(&told);
     }
@@ -293,7 +295,7 @@ fn a_load_that_is_killed_and_resumed_has_the_bytes_of_one_that_is_not() {
     drop(index);
     let run = |how: &str, until: &str| {
         let told = [path.to_str().unwrap(), &memory.to_string(), how];
-        let mut child = Running::start(NAME, &told);
+        let mut child = Running::start(LOADS, &told);
         while let Some(heard) = child.hear() {
             if heard == until {
                 break;
@@ -325,11 +327,7 @@ fn a_load_that_is_killed_and_resumed_has_the_bytes_of_one_that_is_not() {
 #[test]
 #[ignore = "a soak: cargo test --release --test index soak_of_killed_rounds -- --ignored"]
 fn soak_of_killed_rounds() {
-    const NAME: &str = "budget::soak_of_killed_rounds";
     const KILLS: u64 = 50;
-    if let Some(told) = told() {
-        return load_until_killed(&told);
-    }
     let memory = least_for(many());
     let rounds = AtomicU64::new(0);
     let count = |progress: LoadProgress| {
@@ -348,7 +346,7 @@ fn soak_of_killed_rounds() {
     for kill in 0..KILLS {
         let how = if kill % 5 == 0 { "load many" } else { "resume" };
         let told = [path.to_str().unwrap(), &memory.to_string(), how];
-        let mut child = Running::start(NAME, &told);
+        let mut child = Running::start(LOADS, &told);
         let mut now = 0;
         while let Some(heard) = child.hear() {
             assert_ne!(heard, "done", "{kill} kills");
