@@ -323,7 +323,7 @@ fn a_load_that_is_killed_and_resumed_has_the_bytes_of_one_that_is_not() {
 
 /// Kills a load in its rounds, at moments spread over two of them. No kill loses more than the
 /// round that it interrupts, and the index has the bytes of one whose load was not interrupted.
-/// Takes minutes.
+/// Takes half a minute.
 #[test]
 #[ignore = "a soak: cargo test --release --test index soak_of_killed_rounds -- --ignored"]
 fn soak_of_killed_rounds() {

@@ -110,8 +110,9 @@ fn ask_for_next_pages(values: &[(Key, &[u8])], residency: &Residency) {
     }
 }
 
-/// Looks up all neighbor lists in order, for a round of a build that goes by few other pages: each
-/// would else be looked up by a page fault of its own, as the pointer tables of a snapshot are new.
+/// Looks up all neighbor lists in order, before a round of a build that searches by copies of the
+/// vectors. The pointer tables of its snapshot are empty, so each list would else be looked up by a
+/// page fault of its own.
 ///
 /// # Errors
 /// [`Corrupt`](crate::Error::Corrupt), if the source verifies.
