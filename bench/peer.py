@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import json
 import os
+import signal
 import statistics
 import sys
 import threading
@@ -406,7 +407,15 @@ def answer(engine, request, vectors, queries):
     raise ValueError(f"{what} is not for engines in Python")
 
 
+def end_with_parent():
+    """Has the system kill this process when the one that has started it ends, even in the middle of a request."""
+    if sys.platform == "linux":
+        PR_SET_PDEATHSIG = 1
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main():
+    end_with_parent()
     task = json.loads(sys.stdin.readline())
     shape = (-1, task["dimensions"])
     # Mapped, so that the input counts in no engine's memory.

@@ -5,9 +5,11 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -77,6 +79,33 @@ impl Child {
     /// What went wrong. The child's own message is on its standard error.
     pub fn try_to_ask(&mut self, request: &Request) -> Result<Reply, String> {
         self.exchange(request)
+    }
+
+    /// As [`try_to_ask`](Self::try_to_ask), of a process that is killed if it takes longer than
+    /// `limit`.
+    ///
+    /// # Errors
+    /// As there, and that it was killed.
+    pub fn try_to_ask_within(
+        &mut self,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<Reply, String> {
+        let process = Pid::from_child(&self.process);
+        let (done, is_done) = channel::<()>();
+        thread::scope(|scope| {
+            // The sender is dropped when there is a reply.
+            let watcher = scope.spawn(move || {
+                let is_late = is_done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+                is_late && kill_process(process, Signal::KILL).is_ok()
+            });
+            let reply = self.exchange(request);
+            drop(done);
+            match watcher.join().expect("whether it was late") {
+                true => Err(format!("killed: it did not answer within {limit:.0?}")),
+                false => reply,
+            }
+        })
     }
 
     /// As [`ask`](Self::ask), while sampling the process: not for short calls whose time counts.

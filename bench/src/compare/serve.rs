@@ -13,8 +13,11 @@ use super::{each, engines};
 use crate::report::median;
 use crate::usage::cpu_seconds;
 
-/// Answers requests until there are no more.
+/// Answers requests until there are no more, or the process that asks has ended.
 pub fn serve(name: &str) {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .expect("to end with the parent");
     let mut lines = stdin().lines().map(|line| line.expect("a line"));
     let task: Task = serde_json::from_str(&lines.next().expect("a task")).expect("a task");
     // Lives as long as the process.

@@ -8,7 +8,7 @@ use crate::sets::KINDS;
 pub(crate) const USAGE: &str = "\
 usage: memory FOLDER_OF_DATA [--folder FOLDER] [--items N] [--sets glosses,photos]
               [--engines NAME,NAME...] [--recalls .90,.95,.99] [--memory all,100,50,25,10]
-              [--model] [--build] [--disk] [--tidy] [--fresh] [--publish]
+              [--model] [--build] [--disk] [--tidy] [--fresh] [--publish NAME]
 
 Measures searches of indexes that are larger than memory. The results are written to
 docs/benchmarks/memory if nothing is left out, and beside the indexes otherwise.
@@ -26,7 +26,7 @@ docs/benchmarks/memory if nothing is left out, and beside the indexes otherwise.
 --disk     measures the disk alone
 --tidy     removes each index once it is measured
 --fresh    measures again what an earlier run has measured; indexes stay
---publish  writes the results to docs/benchmarks/memory though something is left out";
+--publish  the folder in docs/benchmarks to which the results are written, whatever is left out";
 
 /// What a run is asked for.
 #[derive(Debug, Clone)]
@@ -45,8 +45,8 @@ pub(crate) struct Asked {
     pub(crate) is_disk_alone: bool,
     pub(crate) is_tidy: bool,
     pub(crate) is_fresh: bool,
-    /// Whether its results replace the committed ones.
-    pub(crate) is_published: bool,
+    /// The folder in `docs/benchmarks` whose results are replaced.
+    pub(crate) published: Option<String>,
 }
 
 /// The vectors of a set.
@@ -71,14 +71,14 @@ impl Asked {
             is_disk_alone: false,
             is_tidy: false,
             is_fresh: false,
-            is_published: true,
+            published: Some("memory".to_owned()),
         };
-        let mut is_asked_to_publish = false;
+        let mut published = None;
         while let Some(option) = arguments.next() {
             let mut list = || Some(arguments.next()?.split(','));
-            asked.is_published &=
-                ["--folder", "--model", "--build", "--tidy", "--fresh", "--publish"]
-                    .contains(&option);
+            if !["--folder", "--model", "--build", "--tidy", "--fresh"].contains(&option) {
+                asked.published = None;
+            }
             match option {
                 "--folder" => asked.folder = Some(PathBuf::from(arguments.next()?)),
                 "--items" => {
@@ -110,11 +110,11 @@ impl Asked {
                 "--disk" => asked.is_disk_alone = true,
                 "--tidy" => asked.is_tidy = true,
                 "--fresh" => asked.is_fresh = true,
-                "--publish" => is_asked_to_publish = true,
+                "--publish" => published = Some(arguments.next()?.to_owned()),
                 _ => return None,
             }
         }
-        asked.is_published |= is_asked_to_publish;
+        asked.published = published.or(asked.published);
         Some(asked)
     }
 }

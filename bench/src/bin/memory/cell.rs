@@ -12,14 +12,15 @@ use std::{fs, thread};
 use voisin_bench::compare::child::Child;
 use voisin_bench::compare::machine::Ticks;
 use voisin_bench::compare::plan::K;
-use voisin_bench::compare::protocol::Request;
+use voisin_bench::compare::protocol::{Reply, Request};
 
 use crate::cgroup::Cgroup;
 use crate::counters::{Counters, own_bytes};
 use crate::indexes::{Built, Place};
 use crate::pages::{self, PAGE_BYTES};
 use crate::plan::{
-    Memory, PROCESSES, SHARED_STEADY, SHARED_WARMING, STEADY, STEADY_ON_TWO, Stretch, WARMING,
+    FIRST, Memory, PATIENCE, PROCESSES, SHARED_STEADY, SHARED_WARMING, STEADY, STEADY_ON_TWO,
+    Stretch, WARMING,
 };
 use crate::results::{Cell, Failed, Figures, Outcome, Shared, Start};
 use crate::sets::{JUDGED, Judge, QUERIES};
@@ -73,7 +74,7 @@ pub(crate) fn measure(wanted: &Wanted<'_>) -> Result<Outcome, String> {
     if wanted.is_shared {
         match wanted.in_group(|group| share(wanted, group))? {
             Ok(shared) => cell.shared = Some(shared),
-            Err(why) => eprintln!("{PROCESSES} processes: {why}"),
+            Err(why) => cell.shared_failure = Some(why),
         }
     }
     cell.others_share = ticks.others_since();
@@ -85,9 +86,9 @@ fn alone(wanted: &Wanted<'_>, group: Option<&Cgroup>) -> Result<Cell, String> {
     let limit_bytes = wanted.limit_bytes();
     let mut searcher = Searcher::start(wanted, group, 0);
     let before = Counters::of(searcher.child.id());
-    let opened = searcher.child.try_to_ask(&Request::Ready { memory_bytes: limit_bytes })?;
+    let opened = searcher.open(limit_bytes)?;
     let open_read_bytes = (Counters::of(searcher.child.id()) - before).read_bytes;
-    let first = searcher.ask(Stretch { first: 0, count: 1, seconds: f64::MAX, threads: 1 })?;
+    let first = searcher.ask(FIRST)?;
     let warming = searcher.ask(WARMING)?;
     let steady = searcher.ask(STEADY)?;
     let on_two = searcher.ask(STEADY_ON_TWO)?;
@@ -119,6 +120,7 @@ fn alone(wanted: &Wanted<'_>, group: Option<&Cgroup>) -> Result<Cell, String> {
         peak_bytes: group.and_then(Cgroup::peak_bytes),
         own_bytes: searcher.own_bytes(),
         shared: None,
+        shared_failure: None,
         others_share: 0.0,
     })
 }
@@ -129,8 +131,7 @@ fn share(wanted: &Wanted<'_>, group: Option<&Cgroup>) -> Result<Shared, String> 
         (0..PROCESSES).map(|number| Searcher::start(wanted, group, number)).collect();
     let part = QUERIES / PROCESSES;
     together(&mut searchers, |number, searcher| {
-        let ready = Request::Ready { memory_bytes: wanted.limit_bytes() };
-        searcher.child.try_to_ask(&ready)?;
+        searcher.open(wanted.limit_bytes())?;
         searcher.ask(SHARED_WARMING.after(number * part))
     })?;
     let all = together(&mut searchers, |number, searcher| {
@@ -218,23 +219,21 @@ impl<'a> Searcher<'a> {
     }
 
     /// # Errors
-    /// The process has ended.
+    /// The process has ended, or was killed as it took too long.
+    fn open(&mut self, memory_bytes: Option<u64>) -> Result<Reply, String> {
+        self.child.try_to_ask_within(&Request::Ready { memory_bytes }, PATIENCE)
+    }
+
+    /// # Errors
+    /// As of [`open`](Self::open).
     fn ask(&mut self, stretch: Stretch) -> Result<Stretched, String> {
         let Stretch { first, count, seconds, threads } = stretch;
-        // A duration that a child can represent.
-        let seconds = seconds.min(Duration::from_secs(3600).as_secs_f64());
         let knob = self.wanted.knob;
         let [answers, times] = self.files.clone();
         let before = Counters::of(self.child.id());
-        let reply = self.child.try_to_ask(&Request::Each {
-            first,
-            count,
-            seconds,
-            knob,
-            threads,
-            answers,
-            times,
-        })?;
+        let each = Request::Each { first, count, seconds, knob, threads, answers, times };
+        let limit = Duration::from_secs_f64(seconds) + PATIENCE;
+        let reply = self.child.try_to_ask_within(&each, limit)?;
         let counted = Counters::of(self.child.id()) - before;
         let times: Vec<u64> = numbers(&self.files[1], u64::from_le_bytes);
         let mut times = times.as_chunks().0.to_vec();

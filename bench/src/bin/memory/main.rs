@@ -122,10 +122,9 @@ fn run(asked: &Asked) -> Result<bool, String> {
     goals.extend(building.iter().flat_map(goals::of_building));
     let (command, machine) = (asked.command.clone(), Machine::read());
     let run = Run { command, machine, disk, cells, failed, unreached, model, building, goals };
-    let to = if asked.is_published {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks/memory")
-    } else {
-        folder.join("part")
+    let to = match &asked.published {
+        Some(name) => Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks").join(name),
+        None => folder.join("part"),
     };
     write(&run, &to);
     run.goals.iter().for_each(|row| println!("{}", table::goal(row)));

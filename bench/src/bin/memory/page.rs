@@ -237,7 +237,15 @@ fn absent(page: &mut String, run: &Run) {
         let Failed { set, engine, recall, memory, why } = failed;
         format!("{set}: {engine} with {memory} of its files, recall {recall:.2}: {why}.")
     });
-    let lines: Vec<String> = failed.chain(run.unreached.iter().cloned()).collect();
+    let shared = run.cells.iter().filter_map(|cell| {
+        let Cell { set, engine, memory, recall, .. } = cell;
+        let why = cell.shared_failure.as_ref()?;
+        Some(format!(
+            "{set}: {PROCESSES} processes of {engine} with {memory} of its files, recall \
+             {recall:.2}: {why}."
+        ))
+    });
+    let lines: Vec<String> = failed.chain(shared).chain(run.unreached.iter().cloned()).collect();
     if !lines.is_empty() {
         put(page, "## Not in the tables\n");
         lines.iter().for_each(|line| put(page, &format!("- {line}")));

@@ -1,6 +1,7 @@
 //! The plan: the engines, the amounts of memory, and how long each is measured.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use voisin_bench::compare::plan::Home;
@@ -192,6 +193,11 @@ const fn stretch(first: usize, count: usize, seconds: f64, threads: usize) -> St
     Stretch { first, count, seconds, threads }
 }
 
+/// How much longer than its seconds a stretch, and how long opening may take, until the process is
+/// killed: a query that has begun is answered.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) const FIRST: Stretch = stretch(0, 1, 1.0, 1);
 /// After the first query: while caches fill, which takes 16 000 queries at half the memory.
 pub(crate) const WARMING: Stretch = stretch(1, 19_999, 20.0, 1);
 /// Then the steady state, on one thread.

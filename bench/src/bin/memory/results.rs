@@ -51,6 +51,8 @@ pub(crate) struct Cell {
     /// not included.
     pub(crate) own_bytes: u64,
     pub(crate) shared: Option<Shared>,
+    /// Why there are no such figures of several processes, if they were measured.
+    pub(crate) shared_failure: Option<String>,
     /// The fraction of the processors' time that other programs took.
     pub(crate) others_share: f64,
 }
