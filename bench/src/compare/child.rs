@@ -81,16 +81,16 @@ impl Child {
         self.exchange(request)
     }
 
-    /// As [`try_to_ask`](Self::try_to_ask), of a process that is killed if it takes longer than
+    /// As [`try_to_ask`](Self::try_to_ask); `None` if the process was killed, as it took longer than
     /// `limit`.
     ///
     /// # Errors
-    /// As there, and that it was killed.
+    /// As there.
     pub fn try_to_ask_within(
         &mut self,
         request: &Request,
         limit: Duration,
-    ) -> Result<Reply, String> {
+    ) -> Result<Option<Reply>, String> {
         let process = Pid::from_child(&self.process);
         let (done, is_done) = channel::<()>();
         thread::scope(|scope| {
@@ -102,8 +102,8 @@ impl Child {
             let reply = self.exchange(request);
             drop(done);
             match watcher.join().expect("whether it was late") {
-                true => Err(format!("killed: it did not answer within {limit:.0?}")),
-                false => reply,
+                true => Ok(None),
+                false => reply.map(Some),
             }
         })
     }

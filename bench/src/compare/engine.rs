@@ -67,7 +67,7 @@ pub trait Engine: Sync {
     /// Builds, and commits if the engine has commits.
     fn build(&mut self);
 
-    /// Builds in this much memory.
+    /// Builds in this much memory; continues a build that was killed.
     fn build_within(&mut self, _memory_bytes: u64) {
         panic!("this engine builds in as much memory as it needs");
     }

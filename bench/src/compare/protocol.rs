@@ -71,7 +71,7 @@ pub enum Request {
     /// Builds the index of all vectors; commits it durably if the engine has commits.
     Build,
     /// As `Build`, in little memory: what the engine has of its own and what it needs of its files
-    /// must fit into `memory_bytes`.
+    /// must fit into `memory_bytes`. Continues a build that was killed.
     BuildWithin { memory_bytes: u64 },
     /// Saves the index to disk if it is not there yet. Replies with the bytes of its files.
     Save,

@@ -8,7 +8,7 @@ use crate::sets::KINDS;
 pub(crate) const USAGE: &str = "\
 usage: memory FOLDER_OF_DATA [--folder FOLDER] [--items N] [--sets glosses,photos]
               [--engines NAME,NAME...] [--recalls .90,.95,.99] [--memory all,100,50,25,10]
-              [--model] [--build] [--disk] [--tidy] [--fresh] [--publish NAME]
+              [--model] [--build [--kills N]] [--disk] [--tidy] [--fresh] [--publish NAME]
 
 Measures searches of indexes that are larger than memory. The results are written to
 docs/benchmarks/memory if nothing is left out, and beside the indexes otherwise.
@@ -23,6 +23,7 @@ docs/benchmarks/memory if nothing is left out, and beside the indexes otherwise.
            would cost
 --build    builds voisin's index of the glosses within a quarter of their bytes, and without a
            limit
+--kills    builds within that budget once more, and kills that N times on its way
 --disk     measures the disk alone
 --tidy     removes each index once it is measured
 --fresh    measures again what an earlier run has measured; indexes stay
@@ -42,6 +43,8 @@ pub(crate) struct Asked {
     pub(crate) memories: Vec<Memory>,
     pub(crate) has_model: bool,
     pub(crate) has_build: bool,
+    /// How often a build within a budget is killed.
+    pub(crate) kills: usize,
     pub(crate) is_disk_alone: bool,
     pub(crate) is_tidy: bool,
     pub(crate) is_fresh: bool,
@@ -68,6 +71,7 @@ impl Asked {
             memories: MEMORIES.to_vec(),
             has_model: false,
             has_build: false,
+            kills: 0,
             is_disk_alone: false,
             is_tidy: false,
             is_fresh: false,
@@ -76,7 +80,8 @@ impl Asked {
         let mut published = None;
         while let Some(option) = arguments.next() {
             let mut list = || Some(arguments.next()?.split(','));
-            if !["--folder", "--model", "--build", "--tidy", "--fresh"].contains(&option) {
+            if !["--folder", "--model", "--build", "--kills", "--tidy", "--fresh"].contains(&option)
+            {
                 asked.published = None;
             }
             match option {
@@ -107,6 +112,7 @@ impl Asked {
                 }
                 "--model" => asked.has_model = true,
                 "--build" => asked.has_build = true,
+                "--kills" => asked.kills = arguments.next()?.parse().ok()?,
                 "--disk" => asked.is_disk_alone = true,
                 "--tidy" => asked.is_tidy = true,
                 "--fresh" => asked.is_fresh = true,

@@ -15,6 +15,7 @@ use crate::cell;
 use crate::cgroup::Cgroup;
 use crate::counters::Counters;
 use crate::indexes::Place;
+use crate::kills::{self, Killed};
 use crate::pages;
 use crate::sets::Judge;
 
@@ -34,6 +35,8 @@ pub(crate) struct Building {
     /// Or why there is none.
     pub(crate) within: Result<Build, String>,
     pub(crate) settings: Vec<Setting>,
+    /// The build within the budget once more, killed again and again, if that was asked for.
+    pub(crate) killed: Option<Killed>,
 }
 
 /// One build.
@@ -70,6 +73,7 @@ pub(crate) fn measure(
     place: &Place<'_>,
     cache: &Cache,
     recalls: &[f64],
+    kills: usize,
 ) -> Result<Building, String> {
     let raw_bytes = (place.set.rows * place.set.dimensions * 4) as u64;
     let budget_bytes = raw_bytes / 100 * BUDGET_PERCENT;
@@ -87,6 +91,19 @@ pub(crate) fn measure(
         Ok(build) => println!("  {:.0} s within the budget", build.seconds),
         Err(why) => println!("  {why}"),
     }
+    let killed = match &within {
+        Ok(build) if kills > 0 => {
+            let whole = place.scratch.join("within");
+            Some(kills::measure(
+                place,
+                [budget_bytes, limit_bytes],
+                kills,
+                (&whole, build.seconds),
+            )?)
+        }
+        _ => None,
+    };
+    killed.iter().for_each(|killed| println!("  {killed:?}"));
     let mut settings = Vec::new();
     if within.is_ok() {
         let judge = place.set.truth(cache);
@@ -107,7 +124,7 @@ pub(crate) fn measure(
         fs::remove_dir_all(place.scratch.join(name)).expect("to remove an index");
     }
     let (set, engine) = (place.set.name.clone(), place.spec.name.to_owned());
-    Ok(Building { set, engine, budget_bytes, limit_bytes, free, within, settings })
+    Ok(Building { set, engine, budget_bytes, limit_bytes, free, within, settings, killed })
 }
 
 /// The inner error is that the group is too small.

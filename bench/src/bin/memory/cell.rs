@@ -221,7 +221,12 @@ impl<'a> Searcher<'a> {
     /// # Errors
     /// The process has ended, or was killed as it took too long.
     fn open(&mut self, memory_bytes: Option<u64>) -> Result<Reply, String> {
-        self.child.try_to_ask_within(&Request::Ready { memory_bytes }, PATIENCE)
+        self.ask_within(&Request::Ready { memory_bytes }, PATIENCE)
+    }
+
+    fn ask_within(&mut self, request: &Request, limit: Duration) -> Result<Reply, String> {
+        let reply = self.child.try_to_ask_within(request, limit)?;
+        reply.ok_or_else(|| format!("killed: it did not answer within {limit:.0?}"))
     }
 
     /// # Errors
@@ -233,7 +238,7 @@ impl<'a> Searcher<'a> {
         let before = Counters::of(self.child.id());
         let each = Request::Each { first, count, seconds, knob, threads, answers, times };
         let limit = Duration::from_secs_f64(seconds) + PATIENCE;
-        let reply = self.child.try_to_ask_within(&each, limit)?;
+        let reply = self.ask_within(&each, limit)?;
         let counted = Counters::of(self.child.id()) - before;
         let times: Vec<u64> = numbers(&self.files[1], u64::from_le_bytes);
         let mut times = times.as_chunks().0.to_vec();

@@ -93,6 +93,10 @@ pub(crate) fn of_building(building: &Building) -> Vec<Row> {
     rows.push(set, what, times, BUILD_TIMES, false, "x");
     let what = format!("points of recall that {megabytes} MB cost, at the worst equal ef");
     rows.push(set, what, building.lost_points(), BUILD_POINTS, false, "");
+    if let Some(killed) = &building.killed {
+        let what = format!("values that {} kills of such a build have changed", killed.kills);
+        rows.push(set, what, Some(killed.differing_values as f64), 0.0, false, "");
+    }
     rows.rows
 }
 

@@ -17,6 +17,7 @@ mod counters;
 mod disk;
 mod goals;
 mod indexes;
+mod kills;
 mod model;
 mod page;
 mod pages;
@@ -152,11 +153,14 @@ fn find_building(
     let spec = ENGINES.iter().find(|spec| spec.name == model::ENGINE).expect("an engine");
     let set = Set::prepare("glosses", asked.items, &asked.data, folder);
     let place = Place::new(spec, &set, Path::new(""), folder, scratch);
-    let name = place.name("building");
+    let name = place.name(&match asked.kills {
+        0 => "building".to_owned(),
+        kills => format!("building-{kills}-kills"),
+    });
     if let Some(found) = cache.read(&name).filter(|_| !asked.is_fresh) {
         return Ok(found);
     }
-    let found = building::measure(&place, cache, &asked.recalls)?;
+    let found = building::measure(&place, cache, &asked.recalls, asked.kills)?;
     cache.write(&name, &found);
     Ok(found)
 }

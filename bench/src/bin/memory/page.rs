@@ -9,6 +9,7 @@ use voisin_bench::compare::table::{figure, optional};
 
 use crate::building::{Build, Building, Setting};
 use crate::disk::{self, Reading};
+use crate::kills::Killed;
 use crate::model::Model;
 use crate::plan::{ENGINES, PROCESSES, Spec};
 use crate::results::{Cell, Failed, Run};
@@ -330,7 +331,8 @@ fn model_page(page: &mut String, model: &Model) {
 
 fn building_page(page: &mut String, building: &Building) {
     put(page, "## Builds within a budget\n");
-    let Building { set, engine, budget_bytes, limit_bytes, free, within, settings } = building;
+    let Building { set, engine, budget_bytes, limit_bytes, free, within, settings, killed } =
+        building;
     put(
         page,
         &format!(
@@ -360,6 +362,17 @@ fn building_page(page: &mut String, building: &Building) {
     let recalls: Vec<String> = recalls.collect();
     if !recalls.is_empty() {
         put(page, &format!("\nRecall without and within, at equal ef: {}.", recalls.join(", ")));
+    }
+    if let Some(Killed { kills, kept, seconds, differing_values }) = killed {
+        put(
+            page,
+            &format!(
+                "\nThe same build, killed {kills} times at random moments and continued each time: \
+                 {seconds:.0} s in all; {kept} of\nthe processes had committed something before \
+                 their end; {differing_values} values of the index differ from those of the build \
+                 that\nwas not killed."
+            ),
+        );
     }
     put(page, "");
 }

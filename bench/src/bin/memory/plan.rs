@@ -198,14 +198,15 @@ const fn stretch(first: usize, count: usize, seconds: f64, threads: usize) -> St
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) const FIRST: Stretch = stretch(0, 1, 1.0, 1);
-/// After the first query: while caches fill, which takes 16 000 queries at half the memory.
-pub(crate) const WARMING: Stretch = stretch(1, 19_999, 20.0, 1);
+/// After the first query: while caches fill. At half the memory that takes 20 000 queries, and 15 000
+/// more until the system has learned which pages to keep.
+pub(crate) const WARMING: Stretch = stretch(1, 49_999, 20.0, 1);
 /// Then the steady state, on one thread.
-pub(crate) const STEADY: Stretch = stretch(20_000, 15_000, 20.0, 1);
+pub(crate) const STEADY: Stretch = stretch(50_000, 15_000, 20.0, 1);
 /// And on two.
-pub(crate) const STEADY_ON_TWO: Stretch = stretch(35_000, 15_000, 15.0, 2);
+pub(crate) const STEADY_ON_TWO: Stretch = stretch(65_000, 15_000, 15.0, 2);
 /// Of each of several processes, which all have queries of their own: while caches fill, and then.
-pub(crate) const SHARED_WARMING: Stretch = stretch(0, QUERIES / PROCESSES / 4, 10.0, 1);
+pub(crate) const SHARED_WARMING: Stretch = stretch(0, QUERIES / PROCESSES / 2, 10.0, 1);
 pub(crate) const SHARED_STEADY: Stretch =
     stretch(SHARED_WARMING.count, QUERIES / PROCESSES - SHARED_WARMING.count, 15.0, 1);
 

@@ -18,7 +18,7 @@ use voisin_bench::living::Living;
 use crate::cache::Cache;
 
 /// The number of queries, each of which a measurement asks at most once.
-pub(crate) const QUERIES: usize = 50_000;
+pub(crate) const QUERIES: usize = 80_000;
 /// The number of queries, the first ones, whose exact neighbors are known.
 pub(crate) const JUDGED: usize = 2_000;
 /// A copy of a gloss lies this far on the way to another gloss.
@@ -68,8 +68,11 @@ impl Set {
             folder: folder.join(kind),
         };
         fs::create_dir_all(&set.folder).expect("a folder");
-        let written = fs::metadata(set.base_file()).map_or(0, |file| file.len());
-        if written < (rows * dimensions * 4) as u64 || !set.query_file().exists() {
+        let is_missing = |file: PathBuf, count: usize| {
+            let written = fs::metadata(file).map_or(0, |file| file.len());
+            written < (count * dimensions * 4) as u64
+        };
+        if is_missing(set.base_file(), rows) || is_missing(set.query_file(), QUERIES) {
             println!("{}: making the vectors and {QUERIES} queries, once", set.name);
             if is_glosses { set.write_glosses(data) } else { set.write_photos(data) }
         }

@@ -45,10 +45,15 @@ impl<D: Distance> Indexed<D> {
         }
     }
 
+    /// Goes on where a process that was killed had come to.
     fn load(&mut self, options: Options) {
         let task = &self.input.task;
-        let index = Index::<D>::create(&task.folder, options).expect("an index");
-        index.load((0..).zip(self.input.rows()), |_| {}).expect("a load");
+        let index = Index::<D>::open_or_create(&task.folder, options).expect("an index");
+        if index.snapshot().expect("a snapshot").len() == task.rows as u64 {
+            index.resume().expect("to resume a load");
+        } else {
+            index.load((0..).zip(self.input.rows()), |_| {}).expect("a load");
+        }
         self.index = Some(index);
     }
 }
