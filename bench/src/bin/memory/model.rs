@@ -1,8 +1,12 @@
-//! A model of larger indexes: what was counted at several sizes, continued along the logarithm of
-//! the number of items.
+//! A model of larger indexes, from what was counted at several sizes.
 //!
-//! A search expands more candidates in a larger index, about in proportion to that logarithm, and
-//! so do the pages that it reads from a given fraction of memory. Bytes grow with the items.
+//! A search expands more candidates in a larger index: `ef_search` for the same recall is continued
+//! along the logarithm of the number of items. The counts for each of these candidates, in a given
+//! fraction of the file's bytes, approach a limit: what a process needs whatever the size, some
+//! megabytes, is a smaller part of the memory of a larger index. So they are continued as `a + b /
+//! items`. Bytes grow with the items. A query takes the time that it takes in memory, and that of
+//! its pages at the rate of the disk, times how much longer they took at the largest size, as not
+//! all of them are asked for in one batch.
 
 use serde::{Deserialize, Serialize};
 use voisin::distances::Cosine;
@@ -43,7 +47,7 @@ pub(crate) struct Line {
     pub(crate) read_bytes: f64,
     /// As measured.
     pub(crate) p50_ms: Option<f64>,
-    /// The time in memory, and that of the pages.
+    /// See the module.
     pub(crate) computed_ms: f64,
     /// Whether the counts are continued, too.
     pub(crate) is_computed: bool,
@@ -65,58 +69,80 @@ pub(crate) fn hot_bytes(built: &Built) -> f64 {
     hot.map(|kind| kind.bytes).sum::<u64>() as f64
 }
 
-/// The model of these sizes.
+/// The model of these sizes, the largest of which comes last.
 pub(crate) fn fit(sizes: &[Size], disk: &[Reading]) -> Model {
-    let mut lines = Vec::new();
-    for memory in MEMORIES {
-        let cells: Vec<(&Size, &Cell)> = sizes
-            .iter()
-            .filter_map(|size| Some((size, size.cells.iter().find(|cell| cell.memory == memory)?)))
-            .collect();
-        let in_memory = |size: &Size| {
-            let cell = size.cells.iter().find(|cell| cell.memory == Memory::All);
-            cell.map_or(0.0, |cell| cell.steady.p50_ms)
-        };
-        for (size, cell) in &cells {
-            lines.push(Line {
-                items: size.items,
-                memory,
-                knob: cell.knob as f64,
-                file_bytes: cell.file_bytes as f64,
-                hot_bytes: size.hot_bytes,
-                pages: cell.steady.pages,
-                major_faults: cell.steady.major_faults,
-                read_bytes: cell.steady.read_bytes,
-                p50_ms: Some(cell.steady.p50_ms),
-                computed_ms: in_memory(size) + reading_ms(disk, cell.steady.pages),
-                is_computed: false,
-            });
-        }
-        let Some((largest, last)) = cells.last() else { continue };
-        let line = |of: &dyn Fn(&(&Size, &Cell)) -> f64| {
-            let points = cells.iter().map(|point| ((point.0.items as f64).log10(), of(point)));
-            Fit::of(&points.collect::<Vec<_>>())
-        };
-        for items in COMPUTED {
-            let at = (items as f64).log10();
-            let times = items as f64 / largest.items as f64;
-            let pages = line(&|(_, cell)| cell.steady.pages).at(at);
-            lines.push(Line {
-                items,
-                memory,
-                knob: line(&|(_, cell)| cell.knob as f64).at(at),
-                file_bytes: last.file_bytes as f64 * times,
-                hot_bytes: largest.hot_bytes * times,
-                pages,
-                major_faults: line(&|(_, cell)| cell.steady.major_faults).at(at),
-                read_bytes: line(&|(_, cell)| cell.steady.read_bytes).at(at),
-                p50_ms: None,
-                computed_ms: line(&|(size, _)| in_memory(size)).at(at) + reading_ms(disk, pages),
-                is_computed: true,
-            });
-        }
-    }
+    let lines = MEMORIES.iter().flat_map(|memory| lines(sizes, disk, *memory)).collect();
     Model { engine: ENGINE.to_owned(), lines }
+}
+
+/// Those of one amount of memory.
+fn lines(sizes: &[Size], disk: &[Reading], memory: Memory) -> Vec<Line> {
+    let cells: Vec<(&Size, &Cell)> = sizes
+        .iter()
+        .filter_map(|size| Some((size, size.cells.iter().find(|cell| cell.memory == memory)?)))
+        .collect();
+    let in_memory = |size: &Size| {
+        let cell = size.cells.iter().find(|cell| cell.memory == Memory::All);
+        cell.map_or(0.0, |cell| cell.steady.p50_ms)
+    };
+    let Some((largest, last)) = cells.last() else { return Vec::new() };
+    let waited = last.steady.p50_ms - in_memory(largest);
+    // In memory, there is nothing to wait for.
+    let times = match reading_ms(disk, last.steady.pages) {
+        0.0 => 1.0,
+        reading => (waited / reading).max(1.0),
+    };
+    let measured = cells.iter().map(|(size, cell)| Line {
+        items: size.items,
+        memory,
+        knob: cell.knob as f64,
+        file_bytes: cell.file_bytes as f64,
+        hot_bytes: size.hot_bytes,
+        pages: cell.steady.pages,
+        major_faults: cell.steady.major_faults,
+        read_bytes: cell.steady.read_bytes,
+        p50_ms: Some(cell.steady.p50_ms),
+        computed_ms: in_memory(size) + times * reading_ms(disk, cell.steady.pages),
+        is_computed: false,
+    });
+    let by_logarithm = |of: &dyn Fn(&Size, &Cell) -> f64| {
+        let points = cells.iter().map(|(size, cell)| (logarithm(size.items), of(size, cell)));
+        Fit::of(&points.collect::<Vec<_>>())
+    };
+    let each = |of: &dyn Fn(&Cell) -> f64| {
+        let points =
+            cells.iter().map(|(size, cell)| (inverse(size.items), of(cell) / cell.knob as f64));
+        Fit::of(&points.collect::<Vec<_>>())
+    };
+    let computed = COMPUTED.map(|items| {
+        let knob = by_logarithm(&|_, cell| cell.knob as f64).at(logarithm(items));
+        let count = |of: &dyn Fn(&Cell) -> f64| knob * each(of).at(inverse(items));
+        let pages = count(&|cell| cell.steady.pages);
+        let growth = items as f64 / largest.items as f64;
+        let searching = by_logarithm(&|size, _| in_memory(size)).at(logarithm(items));
+        Line {
+            items,
+            memory,
+            knob,
+            file_bytes: last.file_bytes as f64 * growth,
+            hot_bytes: largest.hot_bytes * growth,
+            pages,
+            major_faults: count(&|cell| cell.steady.major_faults),
+            read_bytes: count(&|cell| cell.steady.read_bytes),
+            p50_ms: None,
+            computed_ms: searching + times * reading_ms(disk, pages),
+            is_computed: true,
+        }
+    });
+    measured.chain(computed).collect()
+}
+
+fn logarithm(items: usize) -> f64 {
+    (items as f64).log10()
+}
+
+fn inverse(items: usize) -> f64 {
+    1.0 / items as f64
 }
 
 /// The time to read so many random pages in one batch, as the disk has done it.
@@ -166,5 +192,8 @@ mod tests {
         let between = Fit::of(&[(0.0, 0.0), (0.0, 2.0)]);
         assert_eq!((between.at(0.0), between.at(5.0)), (1.0, 1.0));
         assert_eq!(Fit::of(&[(0.0, 1.0), (1.0, 0.0)]).at(5.0), 0.0);
+        // Differences of numbers of this size are not lost.
+        let counts = [1e5, 3e5, 1e6].map(|items: f64| (1.0 / items, 0.2 + 5e4 / items));
+        assert!((Fit::of(&counts).at(1e-8) - 0.2005).abs() < 1e-9);
     }
 }

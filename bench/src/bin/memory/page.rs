@@ -296,9 +296,11 @@ fn model_page(page: &mut String, model: &Model) {
     put(
         page,
         &format!(
-            "Counted at the sizes below ({}, recall .95, the steady state), and continued along \
-             the logarithm of the number of items;\nrows in italics are computed. The time is that \
-             of the same search in memory, and of the pages in one batch on this disk.\n",
+            "Counted at the sizes below ({}, recall .95, the steady state); rows in italics are \
+             computed: `ef_search` goes on along the\nlogarithm of the number of items, the counts for \
+             each unit of it as a + b / items. The computed time is that of the same search in\n\
+             memory, and of the pages at this disk's rate, times what they took longer at the largest \
+             size that was measured.\n",
             model.engine
         ),
     );
