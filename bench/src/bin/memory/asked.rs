@@ -17,7 +17,7 @@ docs/benchmarks/memory if nothing is left out, and beside the indexes otherwise.
            with --tidy 10; memory in the target directory unless given
 --items    vectors a set: 1000000 unless given
 --engines  voisin-4-bit,voisin-2-bit,hannoy,usearch,faiss-ivf,diskann,zvec unless given;
-           voisin, voisin-7-bit, voisin-8-bit
+           voisin, voisin-1-bit, voisin-7-bit, voisin-8-bit
 --memory   hundredths of the bytes of an engine's files; all: no limit
 --model    measures voisin at 100000, 300000 and 1000000 glosses, too, and says what 100 million
            would cost

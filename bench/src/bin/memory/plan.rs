@@ -102,6 +102,15 @@ pub(crate) const ENGINES: &[Spec] = &[
         build_seconds: 300.0,
     },
     Spec {
+        name: "voisin-1-bit",
+        serves: Some("index-1-bit"),
+        home: Home::Rust,
+        what: "voisin with 1-bit codes",
+        knob: "ef_search",
+        knobs: EFS,
+        build_seconds: 300.0,
+    },
+    Spec {
         name: "voisin-7-bit",
         serves: Some("index-7-bit"),
         home: Home::Rust,

@@ -26,12 +26,13 @@ const VOISINS: [(&str, Option<Codes>); 4] = [
 ];
 
 /// The variants of voisin through `Index`, which measurements of larger-than-memory indexes use.
-const INDEXES: [(&str, Option<Codes>); 5] = [
+const INDEXES: [(&str, Option<Codes>); 6] = [
     ("index", None),
     ("index-8-bit", Some(Codes::Bits8)),
     ("index-7-bit", Some(Codes::Bits7)),
     ("index-4-bit", Some(Codes::Bits4)),
     ("index-2-bit", Some(Codes::Bits2)),
+    ("index-1-bit", Some(Codes::Bits1)),
 ];
 
 /// An engine without an index.
