@@ -81,8 +81,8 @@ impl Child {
         self.exchange(request)
     }
 
-    /// As [`try_to_ask`](Self::try_to_ask); `None` if the process was killed, as it took longer than
-    /// `limit`.
+    /// As [`try_to_ask`](Self::try_to_ask); `None` if the process was killed, as it took longer
+    /// than `limit`.
     ///
     /// # Errors
     /// As there.

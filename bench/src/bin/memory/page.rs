@@ -297,10 +297,10 @@ fn model_page(page: &mut String, model: &Model) {
         page,
         &format!(
             "Counted at the sizes below ({}, recall .95, the steady state); rows in italics are \
-             computed: `ef_search` goes on along the\nlogarithm of the number of items, the counts for \
-             each unit of it as a + b / items. The computed time is that of the same search in\n\
-             memory, and of the pages at this disk's rate, times what they took longer at the largest \
-             size that was measured.\n",
+             computed: `ef_search` goes on along the\nlogarithm of the number of items, the counts \
+             for each unit of it as a + b / items. The computed time is that of the same search \
+             in\nmemory, and of the pages at this disk's rate, times what they took longer at the \
+             largest size that was measured.\n",
             model.engine
         ),
     );

@@ -207,8 +207,8 @@ const fn stretch(first: usize, count: usize, seconds: f64, threads: usize) -> St
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) const FIRST: Stretch = stretch(0, 1, 1.0, 1);
-/// After the first query: while caches fill. At half the memory that takes 20 000 queries, and 15 000
-/// more until the system has learned which pages to keep.
+/// After the first query: while caches fill. At half the memory that takes 20 000 queries, and
+/// 15 000 more until the system has learned which pages to keep.
 pub(crate) const WARMING: Stretch = stretch(1, 49_999, 20.0, 1);
 /// Then the steady state, on one thread.
 pub(crate) const STEADY: Stretch = stretch(50_000, 15_000, 20.0, 1);
