@@ -1145,13 +1145,17 @@ impl Rotation {
                 .filter(|(_, minus)| **minus)
                 .for_each(|(value, _)| *value = -*value);
             let from = if round % 2 == 0 { 0 } else { n - p };
-            let old = v[from..from + p].to_vec();
-            for (i, value) in v[from..from + p].iter_mut().enumerate() {
-                let term = |(j, value): (usize, &f64)| {
-                    if (i & j).count_ones() % 2 == 0 { *value } else { -value }
-                };
-                *value = old.iter().enumerate().map(term).sum::<f64>() / (p as f64).sqrt();
+            // The Walsh-Hadamard transform in natural order, by halves.
+            let values = &mut v[from..from + p];
+            for width in (0..p.ilog2()).map(|bit| 1 << bit) {
+                for pair in values.chunks_mut(2 * width) {
+                    let (low, high) = pair.split_at_mut(width);
+                    for (a, b) in low.iter_mut().zip(high) {
+                        (*a, *b) = (*a + *b, *a - *b);
+                    }
+                }
             }
+            values.iter_mut().for_each(|value| *value /= (p as f64).sqrt());
             if p < n {
                 for i in 0..n / 2 {
                     let (a, b) = (v[i], v[i + n.div_ceil(2)]);
