@@ -21,6 +21,7 @@ use crate::distance::{
 use crate::error::{Error, Result};
 use crate::graph::DistanceComputer;
 use crate::store::prepared_query::PreparedQuery;
+use crate::store::readahead::residency::Residency;
 use crate::store::sections::codes::search::CodeEstimator;
 use crate::store::source::{Source, Warm};
 use crate::store::view::{Address, ROWS_AHEAD, View};
@@ -130,7 +131,10 @@ pub(crate) fn scan<'s, 't, S: Source<'t>>(
         // other.
         let next = AtomicUsize::new(0);
         let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|piece| *piece < pieces);
-        let each = threads::on_each(pieces, || pass.run(std::iter::from_fn(take), wanted, stop))?;
+        let each = threads::on_each(pieces, || {
+            let _part = view.cold().map(Residency::part);
+            pass.run(std::iter::from_fn(take), wanted, stop)
+        })?;
         let mut each = each.into_iter();
         let mut all = each.next().unwrap_or_default();
         for others in each {

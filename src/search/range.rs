@@ -19,6 +19,7 @@ use crate::flat::Slots;
 use crate::graph::DistanceComputer;
 use crate::graph::frontier::Frontier;
 use crate::store::prepared_query::PreparedQuery;
+use crate::store::readahead::residency::Residency;
 use crate::store::source::{Source, Warm};
 use crate::store::view::View;
 use crate::threads;
@@ -153,6 +154,7 @@ impl<'s, 't, S: Source<'t>> Walk<'_, 's, 't, S> {
         let queue = Mutex::new(queries.iter().zip(found.iter_mut().zip(&mut ends)));
         let threads = threads::for_items(queries.len(), threads::SEARCHES);
         threads::on_each(threads, || {
+            let _part = self.view.cold().map(Residency::part);
             loop {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some((query, (found, end))) = next else { return Ok::<_, Error>(()) };

@@ -231,7 +231,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
                     batch.add(value);
                     batch.add(factor);
                 }
-                (Some([value, _]), Parts::Rows) => batch.add_always(value),
+                (Some([value, _]), Parts::Rows) => batch.add_transient(value),
                 (None, _) => {}
             }
         }

@@ -7,7 +7,7 @@ use super::{Index, Options};
 use crate::codes::Codes;
 use crate::distance::Euclidean;
 use crate::search::Strategy;
-use crate::store::readahead::count::take_asked;
+use crate::store::readahead::count::{take_asked, take_dropped};
 
 const DIMENSIONS: usize = 32;
 
@@ -84,6 +84,30 @@ fn of_an_index_that_exceeds_memory_what_is_not_there_is_asked_for() {
     assert!(first > there + 10, "{first} pages, {there} in memory");
     (0..100).for_each(|item| _ = asked(&index, item * 7));
     assert_eq!(asked(&index, 5), there);
+}
+
+#[test]
+fn vectors_that_are_reranked_leave_memory_unless_they_are_read_again_or_the_index_fits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vectors");
+    create(&path);
+    let dropped = |index: &Index<Euclidean>, item| {
+        take_dropped();
+        asked(index, item);
+        take_dropped()
+    };
+    let index = open(&path, 1 << 20);
+    assert!(dropped(&index, 5) > 0);
+    assert_eq!(dropped(&index, 5), 0, "read again");
+    let found = |index: &Index<Euclidean>| index.search(10).by_vector(&row(5)).unwrap().nns;
+    let before = found(&index);
+    assert_eq!(before[0].0, 5);
+    assert!((1000..1100).map(|item| dropped(&index, item)).sum::<u64>() > 0);
+    assert_eq!(found(&index), before);
+    drop(index);
+    let index = open(&path, 1 << 40);
+    assert!((0..100).all(|item| dropped(&index, item * 7) == 0));
+    assert_eq!(found(&index), before);
 }
 
 #[cfg(target_os = "linux")]

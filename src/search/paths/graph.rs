@@ -19,6 +19,7 @@ use crate::graph::{self, Candidate, DistanceComputer, Reach};
 use crate::search::paths::parameter::{COUNTS, Parameter, count};
 use crate::search::{Search, SearchContext, Strategy};
 use crate::store::prepared_query::PreparedQuery;
+use crate::store::readahead::residency::Residency;
 use crate::store::sections::codes::search::{CodeEstimator, CodeQueries};
 use crate::store::source::{Source, Warm};
 use crate::store::view::View;
@@ -241,6 +242,7 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
         let together = if interleaves { queries.len().div_ceil(threads) } else { 1 };
         let queue = Mutex::new(queries.iter().zip(found));
         threads::on_each(threads, || {
+            let _part = self.view.cold().map(Residency::part);
             let mut each =
                 std::iter::from_fn(|| queue.lock().unwrap_or_else(PoisonError::into_inner).next());
             if self.filtering.is_some() || self.context.overlay.is_some() {

@@ -61,11 +61,16 @@ fn addresses_of(runs: &[Range<usize>]) -> Vec<Range<usize>> {
 /// Has the pages at some addresses taken out of memory: those of values that were replaced. The
 /// system would drop them last if they have been read a lot.
 pub(crate) fn drop_replaced(addresses: &[usize]) {
-    let (shift, mut runs) = (advise::page_shift(), Runs::default());
-    for page in addresses.iter().map(|address| address >> shift) {
-        runs.push(page..page + 1);
-    }
-    advise::page_out(&addresses_of(runs.normalized(0)));
+    drop_pages(addresses.iter().map(|address| address >> advise::page_shift()));
+}
+
+/// Has pages taken out of memory, by their numbers.
+fn drop_pages(pages: impl Iterator<Item = usize>) {
+    let mut runs = Runs::default();
+    pages.for_each(|page| runs.push(page..page + 1));
+    let runs = runs.normalized(0);
+    count::dropped(runs);
+    advise::page_out(&addresses_of(runs));
 }
 
 /// Gives the memory that the program has freed back to the system, for the page cache. Takes some
@@ -127,27 +132,47 @@ pub(crate) fn ahead<I: Iterator>(
     })
 }
 
-/// How many pages have been asked for, in tests.
+/// How many pages have been asked for, and taken out of memory, in tests.
 pub(crate) mod count {
     use std::ops::Range;
 
     #[cfg(test)]
     thread_local! {
         static ASKED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+        static DROPPED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    }
+
+    #[cfg(test)]
+    fn pages(runs: &[Range<usize>]) -> u64 {
+        runs.iter().map(|run| run.len() as u64).sum()
     }
 
     #[cfg(test)]
     pub(super) fn asked(runs: &[Range<usize>]) {
-        ASKED.set(ASKED.get() + runs.iter().map(|run| run.len() as u64).sum::<u64>());
+        ASKED.set(ASKED.get() + pages(runs));
+    }
+
+    #[cfg(test)]
+    pub(super) fn dropped(runs: &[Range<usize>]) {
+        DROPPED.set(DROPPED.get() + pages(runs));
     }
 
     #[cfg(not(test))]
     pub(super) fn asked(_runs: &[Range<usize>]) {}
 
+    #[cfg(not(test))]
+    pub(super) fn dropped(_runs: &[Range<usize>]) {}
+
     /// The pages that this thread has asked for since the last call.
     #[cfg(test)]
     pub(crate) fn take_asked() -> u64 {
         ASKED.take()
+    }
+
+    /// The pages that this thread has had taken out of memory since the last call.
+    #[cfg(test)]
+    pub(crate) fn take_dropped() -> u64 {
+        DROPPED.take()
     }
 }
 

@@ -10,10 +10,14 @@
 //! remember the pages that they have touched or asked for, in this epoch or the last, and believe
 //! that these are in memory. Others are looked at by a system call each, and asked for if they are
 //! not there. An epoch ends when a share of the budget has been read. That share follows from looks
-//! at some of the believed pages: a wrong belief costs a page fault, which takes as long as
-//! hundreds of looks, so only a few in a thousand may be wrong. So the account follows what the
-//! system does, whoever else uses the memory: other processes that search the same file, or
-//! anything else.
+//! at some of the believed pages: a wrong belief costs a page fault, which takes as long as dozens
+//! of looks, so one in a hundred may be wrong. So the account follows what the system does, whoever
+//! else uses the memory: other processes that search the same file, or anything else.
+//!
+//! The vectors that a search reranks are rarely read again soon, and there are many of them: the
+//! system would keep them as long as the codes and lists that every search touches. So a search of
+//! a file that exceeds the budget has their pages taken out of memory when it ends, unless another
+//! search has read them in this epoch or the last.
 //!
 //! Linux does not see what is touched through a map that is read at random: it would drop pages in
 //! the order in which they were read, those first that every search touches. So some searches say
@@ -48,8 +52,11 @@ const QUESTIONS_AN_AUDIT: u32 = 16;
 /// Epochs become longer if of so many pages looked at, at most [`FEW_WRONG`] were gone, and shorter
 /// if more than [`MANY_WRONG`] were.
 const AUDITS: u32 = 1024;
-const FEW_WRONG: u32 = 1;
-const MANY_WRONG: u32 = 4;
+const FEW_WRONG: u32 = 4;
+const MANY_WRONG: u32 = 12;
+/// A thread that has read more pages for its part of a search than this has all but the last of
+/// them taken out of memory before it reads more.
+const MOST_TRANSIENT: usize = 1024;
 /// The budget is at first so many epochs long, at least and at most.
 const EPOCHS: u64 = 8;
 const MIN_EPOCHS: u64 = 2;
@@ -88,6 +95,8 @@ thread_local! {
     static COLD_SEARCHES: Cell<u32> = const { Cell::new(0) };
     static REMEMBERS: Cell<bool> = const { Cell::new(false) };
     static USED: Cell<Vec<usize>> = const { Cell::new(Vec::new()) };
+    /// The pages to take out of memory when this thread's part of a search ends.
+    static TRANSIENT: Cell<Vec<usize>> = const { Cell::new(Vec::new()) };
 }
 
 /// The residency of an index: see the module.
@@ -99,6 +108,8 @@ pub(crate) struct Residency {
     /// How often the index has become cold after it was warm, and when.
     relapses: Mutex<(u32, Option<Instant>)>,
     seen: OnceLock<Seen>,
+    /// The pages of vectors that were reranked, which nobody believes to be in memory.
+    reranked: OnceLock<Seen>,
     /// Bytes of the file when it was last looked at.
     file_bytes: AtomicU64,
     /// Pages asked for in this epoch, and how many end it.
@@ -149,17 +160,40 @@ pub(crate) fn pages_read(residency: Option<&Residency>) -> u64 {
     asked + advise::major_faults()
 }
 
-/// A search that may remember the pages that it touches.
+/// A search of a cold index, which may remember the pages that it touches.
 #[derive(Debug)]
-pub(crate) struct Remembering<'r>(&'r Residency);
+pub(crate) struct Remembering<'r> {
+    residency: &'r Residency,
+    _part: Part,
+}
 
 impl Drop for Remembering<'_> {
     /// Reports them, even if a predicate has panicked.
     fn drop(&mut self) {
         if REMEMBERS.replace(false) {
-            self.0.report();
+            self.residency.report();
         }
     }
+}
+
+/// A thread's part of a search of a cold index.
+#[derive(Debug)]
+pub(crate) struct Part;
+
+impl Drop for Part {
+    /// Has the pages that were read for this search alone taken out of memory, even if a predicate
+    /// has panicked.
+    fn drop(&mut self) {
+        drop_transient(0);
+    }
+}
+
+/// Has all but the last of the pages that this thread has read for one search taken out of memory.
+fn drop_transient(kept: usize) {
+    let mut transient = TRANSIENT.take();
+    let dropped = transient.len().saturating_sub(kept);
+    super::drop_pages(transient.drain(..dropped));
+    TRANSIENT.set(transient);
 }
 
 /// Remembers pages that a search touches.
@@ -196,6 +230,7 @@ impl Residency {
             fits: AtomicBool::new(true),
             relapses: Mutex::default(),
             seen: OnceLock::new(),
+            reranked: OnceLock::new(),
             file_bytes: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             asked_since_look: AtomicU64::new(0),
@@ -270,7 +305,7 @@ impl Residency {
     /// Forgets where pages are: the map is moved.
     pub(crate) fn forget(&self) {
         *lock(&self.file) = None;
-        if let Some(seen) = self.seen.get() {
+        for seen in [&self.seen, &self.reranked].into_iter().filter_map(OnceLock::get) {
             seen.end_epoch();
             seen.end_epoch();
         }
@@ -292,11 +327,24 @@ impl Residency {
     }
 
     fn seen(&self) -> &Seen {
-        self.seen.get_or_init(|| {
-            let pages = self.file_bytes.load(Ordering::Relaxed) >> advise::page_shift();
-            let pages = usize::try_from(pages).unwrap_or(MAX_PAGES).saturating_mul(8);
-            Seen::new(pages.next_power_of_two().clamp(MIN_PAGES, MAX_PAGES))
-        })
+        self.seen.get_or_init(|| self.none_seen())
+    }
+
+    fn none_seen(&self) -> Seen {
+        let pages = self.file_bytes.load(Ordering::Relaxed) >> advise::page_shift();
+        let pages = usize::try_from(pages).unwrap_or(MAX_PAGES).saturating_mul(8);
+        Seen::new(pages.next_power_of_two().clamp(MIN_PAGES, MAX_PAGES))
+    }
+
+    /// Takes note of pages that a search reads for itself alone, unless others read them, too.
+    fn read_for_one(&self, pages: Range<usize>) {
+        if self.fits() {
+            return;
+        }
+        let (seen, reranked) = (self.seen(), self.reranked.get_or_init(|| self.none_seen()));
+        let mut transient = TRANSIENT.take();
+        transient.extend(pages.filter(|page| reranked.add(*page) && !seen.has(*page)));
+        TRANSIENT.set(transient);
     }
 
     /// Whether all pages of some bytes are believed to be in memory.
@@ -316,7 +364,12 @@ impl Residency {
         let count = COLD_SEARCHES.get();
         COLD_SEARCHES.set(count.wrapping_add(1));
         REMEMBERS.set(count.is_multiple_of(self.seldom(SEARCHES_A_REPORT)));
-        Remembering(self)
+        Remembering { residency: self, _part: self.part() }
+    }
+
+    /// Until the guard is dropped, this thread takes part in a search.
+    pub(crate) fn part(&self) -> Part {
+        Part
     }
 
     /// A period, made longer while memory is large enough.
@@ -389,6 +442,13 @@ impl Residency {
 
     /// A batch of hints.
     pub(crate) fn batch(&self) -> Batch<'_> {
+        // A part may be of many queries.
+        let transient = TRANSIENT.take();
+        let is_full = transient.len() > MOST_TRANSIENT;
+        TRANSIENT.set(transient);
+        if is_full {
+            drop_transient(MOST_TRANSIENT / 2);
+        }
         Batch { residency: self, runs: Runs::default(), unseen: Vec::new() }
     }
 
@@ -405,6 +465,7 @@ impl Residency {
     fn end_epoch(&self) {
         self.asked.store(0, Ordering::Relaxed);
         self.seen().end_epoch();
+        self.reranked.get().into_iter().for_each(Seen::end_epoch);
     }
 
     /// Counts a look at a believed page.
@@ -457,8 +518,9 @@ impl Batch<'_> {
     }
 
     /// Adds the pages of bytes at some addresses without a look: for those that are rarely read
-    /// twice.
-    pub(crate) fn add_always(&mut self, bytes: Range<usize>) {
+    /// twice, and leave memory when the search ends.
+    pub(crate) fn add_transient(&mut self, bytes: Range<usize>) {
+        self.residency.read_for_one(pages(bytes.clone()));
         self.runs.push(pages(bytes));
     }
 
@@ -598,9 +660,9 @@ mod tests {
         let first = epoch();
         asked(&residency, std::slice::from_ref(&(3..4)));
         for audit in 0..10 * AUDITS {
-            residency.audited(audit % 400 > 0);
+            residency.audited(audit % 128 > 0);
         }
-        assert_eq!(epoch(), first, "two or three in a thousand are tolerated");
+        assert_eq!(epoch(), first, "eight in a thousand are tolerated");
         for audit in 0..10 * AUDITS {
             residency.audited(audit % 2000 > 0);
         }
@@ -625,6 +687,38 @@ mod tests {
         asked(&residency, std::slice::from_ref(&(9..10)));
         residency.seen().remove(9);
         assert_eq!(asked(&residency, std::slice::from_ref(&(9..10))), [9]);
+    }
+
+    #[test]
+    fn what_is_read_for_one_search_leaves_memory_unless_it_is_read_again_or_by_others() {
+        let residency = Residency::new(1 << 30);
+        residency.observe(2 << 30);
+        let read = |pages: Range<usize>| {
+            residency.batch().add_transient(bytes(pages));
+            TRANSIENT.take()
+        };
+        assert_eq!(read(5..8), [5, 6, 7]);
+        assert_eq!(read(7..9), [8]);
+        assert_eq!(read(5..9), [0; 0], "read again");
+        assert!(!residency.has(bytes(5..9)), "nobody believes in it");
+        assert_eq!(asked(&residency, std::slice::from_ref(&(20..21))), [20]);
+        assert_eq!(read(19..22), [19, 21], "read by others");
+        residency.end_epoch();
+        residency.end_epoch();
+        assert_eq!(read(5..7), [5, 6], "long ago");
+        residency.forget();
+        assert_eq!(read(5..7), [5, 6]);
+        residency.observe(1 << 20);
+        assert_eq!(read(30..40), [0; 0], "it fits");
+
+        // A thread that never ends a search itself.
+        residency.observe(2 << 30);
+        for search in 1..20 {
+            residency.batch().add_transient(bytes(1000 * search..1000 * search + 200));
+        }
+        let transient = TRANSIENT.take();
+        assert!((1..=MOST_TRANSIENT + 200).contains(&transient.len()), "{}", transient.len());
+        assert_eq!(transient.last(), Some(&19_199));
     }
 
     #[test]

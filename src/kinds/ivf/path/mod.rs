@@ -26,6 +26,7 @@ use crate::search::paths::{AccessPath, Flat};
 use crate::search::request::Cancel;
 use crate::search::{AnyView, Request, Search, SearchContext, Strategy};
 use crate::store::prepared_query::PreparedQuery;
+use crate::store::readahead::residency::Residency;
 use crate::store::source::Warm;
 use crate::store::view::View;
 use crate::threads;
@@ -162,6 +163,7 @@ fn many<'s, 't, T: Sync>(
     let queue = Mutex::new(turns.into_iter());
     let threads = threads::for_items(queries.len(), threads::SEARCHES);
     threads::on_each(threads, || {
+        let _part = warm.cold().map(Residency::part);
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some(((query, scanned), found)) = next else { return Ok::<_, Error>(()) };
