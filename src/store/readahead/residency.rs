@@ -14,8 +14,8 @@
 //! of looks, so one in a hundred may be wrong. So the account follows what the system does, whoever
 //! else uses the memory: other processes that search the same file, or anything else.
 //!
-//! The vectors that a search reranks are rarely read again soon, and there are many of them: the
-//! system would keep them as long as the codes and lists that every search touches. So a search of
+//! The vectors that a search reranks are rarely read again soon, and there are many of them: kept,
+//! they would take the place of the codes and lists that every search touches. So a search of
 //! a file that exceeds the budget has their pages taken out of memory when it ends, unless another
 //! search has read them in this epoch or the last.
 //!
